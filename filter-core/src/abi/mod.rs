@@ -1,0 +1,57 @@
+//! What the kernel program and userspace share: map keys, map values and events.
+//!
+//! Every type is `repr(C)` with explicit padding, without `bool`, `Option` or `enum`, so that any bit pattern is a value.
+//! Integers are in host order, addresses ([`Address`](crate::Address), MAC) in network order. [`VERSION`] changes with every
+//! change of a layout or of a meaning; a daemon that finds another version pinned leaves the maps alone.
+
+mod event;
+mod policy;
+mod sandbox;
+
+pub use event::{Event, EventFlags};
+pub use policy::{LivingValue, PolicyFlags, PolicyValue};
+pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
+
+/// Version of the layouts and meanings in this module.
+pub const VERSION: u32 = 1;
+
+/// Rows of a sandbox's counters that hold packets by reason number.
+pub const REASONS: u32 = 64;
+
+/// Rows of a sandbox's per-CPU counters beside the packets by reason, which come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Bytes of packets that passed, link-layer header included.
+    BytesAllowed = REASONS,
+    /// Bytes of packets that were denied, link-layer header included.
+    BytesDenied,
+    /// Events that were written to the ring.
+    EventsSent,
+    /// Events that the sandbox's rate limit held back.
+    EventsSuppressed,
+    /// Events that found the ring full.
+    EventsLost,
+    /// Event tokens left on this CPU, in thousandths.
+    BucketTokens,
+    /// When this CPU's tokens were last refilled, nanoseconds of the monotonic clock.
+    BucketStamp,
+}
+
+/// Rows of a sandbox's per-CPU counter array.
+pub const COUNTERS: u32 = REASONS + 7;
+
+/// How traffic that names may govern is captured. Stored in [`PolicyValue::capture`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Capture {
+    /// Nothing is captured: the lists decide alone.
+    #[default]
+    None = 0,
+    /// TCP 80 and 443 that the lists deny are judged by name.
+    DeniedWeb = 1,
+    /// All TCP 80 and 443 that may pass goes through the sidecar.
+    AllWeb = 2,
+    /// All TCP that may pass goes through the sidecar.
+    AllTcp = 3,
+}

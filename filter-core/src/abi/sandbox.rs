@@ -1,0 +1,108 @@
+//! How the program finds a packet's sandbox, and what it checks before the policy.
+
+use crate::Address;
+
+/// Value of a namespace's slot array (index: `ifindex & mask`) and of its overflow hash (key: ifindex).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SlotEntry {
+    /// The whole interface index; 0 when free. Another index in the packet means: look in the overflow hash.
+    pub ifindex: u32,
+    /// Index of the sandbox in the arrays of maps.
+    pub slot: u32,
+}
+
+/// A prefix that is compared in place: `address & mask == value`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Prefix {
+    /// The network, host bits zero; high and low 64 bits in host order.
+    pub value: [u64; 2],
+    /// The mask, in the same order.
+    pub mask: [u64; 2],
+}
+
+impl Prefix {
+    /// The prefix of `bits` (0 to 128; IPv4 prefixes count from 96) around `address`.
+    #[must_use]
+    pub const fn new(address: Address, bits: u32) -> Prefix {
+        let all = if bits == 0 { 0 } else { u128::MAX << (128 - bits) };
+        let (mask_high, mask_low) = ((all >> 64) as u64, all as u64);
+        let (high, low) = address.words();
+        Prefix { value: [high & mask_high, low & mask_low], mask: [mask_high, mask_low] }
+    }
+
+    /// Whether the prefix covers `address`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers(&self, address: &Address) -> bool {
+        let (high, low) = address.words();
+        high & self.mask[0] == self.value[0] && low & self.mask[1] == self.value[1]
+    }
+}
+
+/// What is fixed about one attachment: who it may be, who its gateway is. Changed only by replacing the whole value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SandboxConfig {
+    /// Number of this attachment in the daemon's life: a slot that is reused gets another one.
+    pub incarnation: u32,
+    /// Bits of [`SandboxFlags`].
+    pub flags: u32,
+    /// Deny events a second and CPU that reach the ring; 0 for none.
+    pub events_per_second: u32,
+    /// Deny events that may come at once on a CPU.
+    pub events_burst: u32,
+    /// The sandbox's MAC address; checked with [`SandboxFlags::CHECK_MAC`].
+    pub mac: [u8; 6],
+    /// The gateway's MAC address, the only unicast destination.
+    pub gateway_mac: [u8; 6],
+    /// Prefixes in use in `sources`.
+    pub source_count: u16,
+    /// Addresses in use in `gateways`.
+    pub gateway_count: u16,
+    /// What the sandbox may send from.
+    pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
+    /// Addresses of the gateway, which answer ARP and neighbour discovery.
+    pub gateways: [Address; SandboxConfig::MAX_GATEWAYS],
+}
+
+impl SandboxConfig {
+    /// Most prefixes that one sandbox may send from.
+    pub const MAX_SOURCES: usize = 8;
+    /// Most addresses of one gateway.
+    pub const MAX_GATEWAYS: usize = 8;
+
+    /// A configuration that lets nothing pass.
+    pub const EMPTY: SandboxConfig = SandboxConfig {
+        incarnation: 0,
+        flags: SandboxFlags::SEALED,
+        events_per_second: 0,
+        events_burst: 0,
+        mac: [0; 6],
+        gateway_mac: [0; 6],
+        source_count: 0,
+        gateway_count: 0,
+        sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
+        gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
+    };
+}
+
+/// Bits of [`SandboxConfig::flags`].
+pub struct SandboxFlags;
+
+impl SandboxFlags {
+    /// `addresses: any`: the source address is not checked.
+    pub const ANY_SOURCE: u32 = 1 << 0;
+    /// The source MAC address must be [`SandboxConfig::mac`].
+    pub const CHECK_MAC: u32 = 1 << 1;
+    /// DHCP and router solicitation with the gateway pass.
+    pub const DHCP: u32 = 1 << 2;
+    /// The sandbox has ended: nothing passes, ARP and neighbour discovery included.
+    pub const SEALED: u32 = 1 << 3;
+}
+
+const _: () = assert!(size_of::<SlotEntry>() == 8);
+const _: () = assert!(size_of::<Prefix>() == 32);
+const _: () = assert!(size_of::<SandboxConfig>() == 32 + 8 * 32 + 8 * 16);
+const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 32);
