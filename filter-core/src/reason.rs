@@ -83,10 +83,12 @@ reasons! {
     Neighbour = 24, "neighbour";
     /// A router advertisement or redirect: only routers send these.
     RouterRole = 25, "router-role";
-    /// DHCP that the document does not switch on, or DHCP service from a sandbox.
+    /// DHCP or router solicitation that the document does not switch on, or DHCP service from a sandbox.
     Dhcp = 26, "dhcp";
     /// IGMP or MLD: multicast groups are not for sandboxes.
     GroupMembership = 27, "group-membership";
+    /// A real IPv6 packet from or to `::ffff:0:0/96`, which stands for IPv4 in the tables.
+    MappedAddress = 28, "mapped-address";
 
     /// A fixed protected range: private, local, multicast, metadata or reserved.
     ProtectedRange = 30, "protected-range";
@@ -108,6 +110,8 @@ reasons! {
     NoPolicy = 51, "no-policy";
     /// The sandbox has ended and its device was sealed.
     Sealed = 52, "sealed";
+    /// The policy hands this connection to the sidecar, and there is none to take it.
+    SidecarUnavailable = 53, "sidecar-unavailable";
 }
 
 impl Reason {

@@ -1,0 +1,45 @@
+//! DHCP (RFC 2131) and DHCPv6 (RFC 8415) with the gateway, when the document switches it on.
+
+use super::{is_gateway, link, neighbour, owns};
+use crate::abi::{SandboxConfig, SandboxFlags};
+use crate::packet::{Flow, Fragment};
+use crate::{Address, Reason};
+
+const SERVER_V4: u16 = 67;
+const CLIENT_V4: u16 = 68;
+const CLIENT_V6: u16 = 546;
+const SERVER_V6: u16 = 547;
+const BROADCAST: Address = Address::v4([255; 4]);
+const NOBODY_V4: Address = Address::v4([0; 4]);
+/// All DHCP relay agents and servers on the link.
+const ALL_SERVERS_V6: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]);
+
+/// A verdict on what looks like DHCP on the link; `None` for everything else, also for its ports towards far addresses.
+#[inline(always)]
+pub(super) fn judge(flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    match (flow.source_port, flow.destination_port) {
+        (SERVER_V4, CLIENT_V4) | (SERVER_V6, CLIENT_V6) => Some(Reason::Dhcp),
+        (CLIENT_V4, SERVER_V4) => {
+            let to_all = flow.destination == BROADCAST;
+            let to_gateway = is_gateway(sandbox, &flow.destination);
+            let own = (to_all && flow.source == NOBODY_V4) || owns(sandbox, &flow.source);
+            (to_all || to_gateway).then(|| client(flow, sandbox, own && link::to_gateway_or_all(flow, sandbox)))
+        }
+        (CLIENT_V6, SERVER_V6) => {
+            let to_all = flow.destination == ALL_SERVERS_V6;
+            let to_gateway = is_gateway(sandbox, &flow.destination);
+            let own = neighbour::is_own_link_local(sandbox, &flow.source) || owns(sandbox, &flow.source);
+            (to_all || to_gateway).then(|| client(flow, sandbox, own && link::to_gateway_or_group(flow, sandbox)))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn client(flow: &Flow, sandbox: &SandboxConfig, honest: bool) -> Reason {
+    if sandbox.flags & SandboxFlags::DHCP != 0 && honest && flow.fragment == Fragment::Whole {
+        Reason::GatewayDhcp
+    } else {
+        Reason::Dhcp
+    }
+}

@@ -1,0 +1,148 @@
+//! The verdict on a packet from a sandbox.
+//!
+//! One pure function of the frame, the attachment's configuration and two tables. The order is: sealed, well formed, its own
+//! MAC and addresses, neighbour protocols with the gateway, protected and policy, destination MAC. Whatever no line allows is
+//! denied with the reason of the first line that refused.
+
+mod arp;
+mod destination;
+mod dhcp;
+mod link;
+mod neighbour;
+
+use crate::abi::{LivingValue, PolicyValue, SandboxConfig, SandboxFlags};
+use crate::packet::{self, Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
+use crate::{Address, Reason};
+
+/// The address tables of a sandbox and of its namespace.
+pub trait Tables {
+    /// Longest match in the sandbox's policy; `None` when there is no policy.
+    fn policy(&self, address: &Address) -> Option<PolicyValue>;
+
+    /// Longest match among the namespace's living protected prefixes.
+    fn living(&self, address: &Address) -> Option<LivingValue>;
+}
+
+/// What happens to a packet, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Verdict {
+    /// Why; tells also whether the packet passes.
+    pub reason: Reason,
+    /// Generation of the policy that judged, or 0 when none was asked.
+    pub generation: u32,
+}
+
+impl Verdict {
+    /// A verdict that no policy was asked for.
+    #[inline(always)]
+    pub const fn unasked(reason: Reason) -> Verdict {
+        Verdict { reason, generation: 0 }
+    }
+}
+
+/// Judges a frame that a sandbox sent, and fills `flow` with what was understood of it.
+#[inline(always)]
+pub fn decide<S: Source, T: Tables>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Verdict {
+    if sandbox.flags & SandboxFlags::SEALED != 0 {
+        return Verdict::unasked(Reason::Sealed);
+    }
+    if let Err(reason) = packet::parse(frame, flow) {
+        return Verdict::unasked(reason);
+    }
+    if !link::sends_from(flow, sandbox) {
+        return Verdict::unasked(Reason::SourceMac);
+    }
+    if flow.ethertype == ethertype::ARP {
+        return Verdict::unasked(arp::judge(frame, flow, sandbox));
+    }
+    if let Some(reason) = signalling(frame, flow, sandbox) {
+        return Verdict::unasked(reason);
+    }
+    if !owns(sandbox, &flow.source) {
+        return Verdict::unasked(Reason::SourceAddress);
+    }
+    let verdict = destination::judge(flow, tables);
+    if verdict.reason.allows() && flow.destination_mac != sandbox.gateway_mac {
+        return Verdict { reason: Reason::DestinationMac, ..verdict };
+    }
+    verdict
+}
+
+/// Packets that are about the link and not traffic: neighbour discovery, DHCP, and what only routers and group members send.
+#[inline(always)]
+fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    if !flow.has_ports {
+        return None;
+    }
+    match flow.protocol {
+        protocol::UDP => dhcp::judge(flow, sandbox),
+        protocol::ICMP => match flow.icmp_type() {
+            icmp4::ECHO_REQUEST | icmp4::ECHO_REPLY | icmp4::UNREACHABLE => None,
+            icmp4::TIME_EXCEEDED | icmp4::PARAMETER_PROBLEM => None,
+            icmp4::REDIRECT | icmp4::ROUTER_ADVERTISEMENT => Some(Reason::RouterRole),
+            _ => Some(Reason::IcmpType),
+        },
+        protocol::ICMPV6 => match flow.icmp_type() {
+            icmp6::FIRST_ERROR..=icmp6::LAST_ERROR | icmp6::ECHO_REQUEST | icmp6::ECHO_REPLY => None,
+            icmp6::LISTENER_QUERY..=icmp6::LISTENER_DONE | icmp6::LISTENER_REPORT_V2 => Some(Reason::GroupMembership),
+            icmp6::ROUTER_ADVERTISEMENT | icmp6::REDIRECT => Some(Reason::RouterRole),
+            // Neighbour discovery in fragments is refused (RFC 6980).
+            icmp6::ROUTER_SOLICITATION..=icmp6::NEIGHBOUR_ADVERTISEMENT if flow.fragment != Fragment::Whole => {
+                Some(Reason::Neighbour)
+            }
+            icmp6::ROUTER_SOLICITATION => Some(neighbour::router_solicitation(flow, sandbox)),
+            icmp6::NEIGHBOUR_SOLICITATION => Some(neighbour::solicitation(frame, flow, sandbox)),
+            icmp6::NEIGHBOUR_ADVERTISEMENT => Some(neighbour::advertisement(frame, flow, sandbox)),
+            _ => Some(Reason::IcmpType),
+        },
+        _ => None,
+    }
+}
+
+/// Whether the sandbox may speak as `address`: one of its prefixes covers it, and it is not the gateway's. With the source check
+/// off, any address that can be a source (RFC 1122, section 3.2.1.3; RFC 4291, section 2.7).
+#[inline(always)]
+fn owns(sandbox: &SandboxConfig, address: &Address) -> bool {
+    let own =
+        if sandbox.flags & SandboxFlags::ANY_SOURCE != 0 { can_be_source(address) } else { covered(sandbox, address) };
+    own && !is_gateway(sandbox, address)
+}
+
+#[inline(always)]
+fn covered(sandbox: &SandboxConfig, address: &Address) -> bool {
+    let count = usize::from(sandbox.source_count);
+    for (at, prefix) in sandbox.sources.iter().enumerate() {
+        if at >= count {
+            return false;
+        }
+        if prefix.covers(address) {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn can_be_source(address: &Address) -> bool {
+    let (high, low) = address.words();
+    if address.is_v4() {
+        let first = (low as u32) >> 24;
+        return first != 0 && first != 127 && first < 224;
+    }
+    !(high == 0 && low <= 1) && high >> 56 != 0xff
+}
+
+#[inline(always)]
+fn is_gateway(sandbox: &SandboxConfig, address: &Address) -> bool {
+    let count = usize::from(sandbox.gateway_count);
+    for (at, gateway) in sandbox.gateways.iter().enumerate() {
+        if at >= count {
+            return false;
+        }
+        if gateway == address {
+            return true;
+        }
+    }
+    false
+}

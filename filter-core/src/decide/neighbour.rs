@@ -1,0 +1,124 @@
+//! IPv6 neighbour discovery with the gateway (RFC 4861) and duplicate address detection (RFC 4862).
+//!
+//! Hop limit 255 proves that the packet was not forwarded. A link-local address that is not the gateway's counts as the
+//! sandbox's own here, because its kernel makes one for itself; it counts nowhere else.
+
+use super::{is_gateway, link, owns};
+use crate::abi::{SandboxConfig, SandboxFlags};
+use crate::packet::{Flow, Source};
+use crate::{Address, Reason};
+
+/// ICMPv6 header and target address.
+const LENGTH: usize = 24;
+/// Options that are followed; honest messages have one, or two with a nonce (RFC 7527).
+const MAX_OPTIONS: usize = 4;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+
+#[inline(always)]
+pub(super) fn solicitation<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Reason {
+    let Some(target) = target(frame, flow, sandbox) else {
+        return Reason::Neighbour;
+    };
+    let detection = flow.source == Address::UNSPECIFIED
+        && speaks_as(sandbox, &target)
+        && flow.destination == solicited_node(&target);
+    let question = speaks_as(sandbox, &flow.source)
+        && is_gateway(sandbox, &target)
+        && (flow.destination == target || flow.destination == solicited_node(&target));
+    if (detection || question) && options_are_honest(frame, flow, SOURCE_LINK_LAYER) {
+        Reason::GatewayNeighbour
+    } else {
+        Reason::Neighbour
+    }
+}
+
+#[inline(always)]
+pub(super) fn advertisement<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Reason {
+    const ROUTER: u8 = 0x80;
+    let Some(target) = target(frame, flow, sandbox) else {
+        return Reason::Neighbour;
+    };
+    let Some([flags]) = frame.load(flow.transport + 4) else {
+        return Reason::Neighbour;
+    };
+    let to_whom = is_gateway(sandbox, &flow.destination) || flow.destination == ALL_NODES;
+    let own = speaks_as(sandbox, &flow.source) && speaks_as(sandbox, &target);
+    if own && to_whom && flags & ROUTER == 0 && options_are_honest(frame, flow, TARGET_LINK_LAYER) {
+        Reason::GatewayNeighbour
+    } else {
+        Reason::Neighbour
+    }
+}
+
+#[inline(always)]
+pub(super) fn router_solicitation(flow: &Flow, sandbox: &SandboxConfig) -> Reason {
+    let allowed = sandbox.flags & SandboxFlags::DHCP != 0;
+    let own = flow.source == Address::UNSPECIFIED || speaks_as(sandbox, &flow.source);
+    let to_whom = flow.destination == ALL_ROUTERS || is_gateway(sandbox, &flow.destination);
+    if allowed && own && to_whom && from_the_link(flow) && link::to_gateway_or_group(flow, sandbox) {
+        Reason::GatewayDhcp
+    } else {
+        Reason::Dhcp
+    }
+}
+
+const ALL_NODES: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const ALL_ROUTERS: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+/// Whether `address` is link-local and not the gateway's.
+#[inline(always)]
+pub(super) fn is_own_link_local(sandbox: &SandboxConfig, address: &Address) -> bool {
+    address.words().0 == 0xfe80_0000_0000_0000 && !is_gateway(sandbox, address)
+}
+
+#[inline(always)]
+fn speaks_as(sandbox: &SandboxConfig, address: &Address) -> bool {
+    is_own_link_local(sandbox, address) || owns(sandbox, address)
+}
+
+#[inline(always)]
+fn from_the_link(flow: &Flow) -> bool {
+    flow.hop_limit == 255 && flow.icmp_code() == 0
+}
+
+#[inline(always)]
+fn target<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Address> {
+    if flow.transport_length < LENGTH as u32 || !from_the_link(flow) || !link::to_gateway_or_group(flow, sandbox) {
+        return None;
+    }
+    frame.load::<16>(flow.transport + 8).map(Address)
+}
+
+/// The multicast group of an address (RFC 4291, section 2.7.1).
+#[inline(always)]
+fn solicited_node(address: &Address) -> Address {
+    let a = &address.0;
+    Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a[13], a[14], a[15]])
+}
+
+/// Whether the options end where the packet does, and a link-layer address among them is the one that sent the frame.
+#[inline(always)]
+fn options_are_honest<S: Source>(frame: &S, flow: &Flow, link_layer: u8) -> bool {
+    let end = flow.transport + flow.transport_length;
+    let mut at = flow.transport + LENGTH as u32;
+    for _ in 0..MAX_OPTIONS {
+        if at == end {
+            return true;
+        }
+        let Some([kind, length, mac @ ..]) = frame.load::<8>(at) else {
+            return false;
+        };
+        let size = u32::from(length) * 8;
+        if size == 0 || size > end - at {
+            return false;
+        }
+        if (kind == SOURCE_LINK_LAYER || kind == TARGET_LINK_LAYER)
+            && (kind != link_layer || length != 1 || mac != flow.source_mac)
+        {
+            return false;
+        }
+        at += size;
+    }
+    at == end
+}
