@@ -1,2 +1,61 @@
-//! To be written.
-fn main() {}
+//! `cargo xtask`: sets up, builds, demonstrates, tests and proves the project.
+//!
+//! Every task needs nothing before it: each one calls those it depends on, and those do nothing when there is nothing
+//! to do.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod ci;
+mod demo;
+mod prove;
+mod setup;
+mod steps;
+mod test;
+mod tool;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Sets up, builds, demonstrates, tests and proves the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Install what is missing, and say what that is
+    Setup,
+    /// Build the kernel program and the programs of the workspace
+    Build(build::Options),
+    /// Watch policies take effect on real traffic, in a small world of network namespaces
+    Demo,
+    /// Run every test of the workspace
+    Test {
+        /// Only the tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Formatting, lints, dependencies, documentation and every test
+    Ci,
+    /// Run the proofs that take longer than a test may
+    Prove {
+        /// The proofs to run; all of them when none is named
+        names: Vec<String>,
+        /// Say what there is, and run nothing
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Setup => setup::task(),
+        Task::Build(options) => build::task(&options),
+        Task::Demo => demo::task(),
+        Task::Test { filter } => test::task(filter.as_deref()),
+        Task::Ci => ci::task(),
+        Task::Prove { names, list } => prove::task(&names, list),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("\nerror: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask build`: the kernel program first, because the workspace embeds it; then the workspace's programs.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    setup::{self, toolchain::KernelCompiler},
+    tool::{self, Tool},
+};
+
+const TARGET: &str = "bpfel-unknown-none";
+const PROGRAM: &str = "filter-ebpf";
+const MANIFEST: &str = "filter-ebpf/Cargo.toml";
+
+/// What is built, and how.
+#[derive(Default, clap::Args)]
+pub(crate) struct Options {
+    /// Optimise the programs of the workspace. The kernel program always is: the verifier wants it so
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Let the kernel program log each packet, for debugging
+    #[arg(long)]
+    pub(crate) debug_log: bool,
+    /// Treat the kernel program's warnings as errors
+    #[arg(skip)]
+    pub(crate) deny_warnings: bool,
+}
+
+/// Builds everything and says where it is.
+pub(crate) fn task(options: &Options) -> Result<ExitCode> {
+    everything(options)?;
+    let programs = tool::target().join(if options.release { "release" } else { "debug" });
+    println!("build: kernel program in {}, programs in {}", object().display(), programs.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up, then builds the kernel program and the programs of the workspace.
+pub(crate) fn everything(options: &Options) -> Result<()> {
+    kernel_program(options)?;
+    programs(options)
+}
+
+/// Sets up, builds the kernel program and puts it where filter-dataplane's build script takes it from.
+pub(crate) fn kernel_program(options: &Options) -> Result<()> {
+    let compiler = setup::ensure()?;
+    let target = tool::target().join("ebpf");
+    let mut cargo = cargo(&compiler, options).arg("--target-dir").arg(&target);
+    if tool::root().join(MANIFEST).with_extension("lock").exists() {
+        cargo = cargo.arg("--locked");
+    }
+    cargo.run()?;
+    hand_over(target.join(TARGET).join("release").join(PROGRAM))
+}
+
+/// Where the kernel program is handed over.
+fn object() -> PathBuf {
+    tool::target().join("bpf/filter.o")
+}
+
+fn cargo(compiler: &KernelCompiler, options: &Options) -> Tool {
+    let mut cargo = compiler.cargo("build").args(["--manifest-path", MANIFEST, "--release"]);
+    cargo = cargo.args(["--target", TARGET, "-Z", "build-std=core"]);
+    if options.debug_log {
+        cargo = cargo.args(["--features", "log"]);
+    }
+    if options.deny_warnings {
+        cargo = cargo.args(["-Z", "warnings", "--config", "build.warnings='deny'"]);
+    }
+    cargo
+}
+
+/// An unchanged program keeps its file as it is: a newer one would build everything anew that embeds it.
+fn hand_over(built: PathBuf) -> Result<()> {
+    let new = fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+    let object = object();
+    if fs::read(&object).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    let folder = object.parent().expect("it lies in a folder");
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let beside = object.with_extension("new");
+    fs::write(&beside, new)
+        .and_then(|()| fs::rename(&beside, &object))
+        .with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// xtask is left out: it was built to get here.
+fn programs(options: &Options) -> Result<()> {
+    let mut cargo = Tool::cargo("build").args(["--workspace", "--exclude", "xtask", "--bins"]);
+    if options.release {
+        cargo = cargo.arg("--release");
+    }
+    cargo.run()
+}

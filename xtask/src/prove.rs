@@ -1,0 +1,66 @@
+//! `cargo xtask prove`: what shows a property more thoroughly than a test that everybody runs has time for.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::{build, steps::Steps, tool::Tool};
+
+/// One long proof.
+struct Proof {
+    name: &'static str,
+    /// What is known when it has passed.
+    shows: &'static str,
+    command: fn() -> Tool,
+}
+
+const PROOFS: &[Proof] = &[Proof {
+    name: "properties",
+    shows: "a million random cases of every property hold, the compiled trie against the two lists among them",
+    command: || {
+        Tool::cargo("test")
+            .args(["--release", "--package", "filter-core", "--package", "filter-policy"])
+            .env("PROPTEST_CASES", "1000000")
+    },
+}];
+
+/// Runs the named proofs, or all of them, and ends with a table.
+pub(crate) fn task(names: &[String], list: bool) -> Result<ExitCode> {
+    let proofs = chosen(names)?;
+    if list {
+        for proof in proofs {
+            println!("{}\n    {}", proof.name, proof.shows);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    build::kernel_program(&build::Options::default())?;
+    let mut steps = Steps::default();
+    for proof in proofs {
+        steps.run(&format!("{}: {}", proof.name, proof.shows), || (proof.command)().run());
+    }
+    println!("\n{}", steps.table());
+    Ok(if steps.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Proof>> {
+    if names.is_empty() {
+        return Ok(PROOFS.iter().collect());
+    }
+    let find = |name: &String| match PROOFS.iter().find(|proof| proof.name == name) {
+        Some(proof) => Ok(proof),
+        None => bail!("there is no proof {name:?}\n  hint: `cargo xtask prove --list` names them"),
+    };
+    names.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_are_found_by_name() {
+        assert_eq!(chosen(&[]).unwrap().len(), PROOFS.len());
+        assert_eq!(chosen(&["properties".into()]).unwrap().len(), 1);
+        assert!(chosen(&["nothing".into()]).is_err());
+    }
+}

@@ -1,0 +1,25 @@
+//! `cargo xtask setup`: finds what is missing, says so, and installs it where it knows how.
+
+mod debian;
+mod elsewhere;
+pub(crate) mod packages;
+pub(crate) mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use toolchain::KernelCompiler;
+
+/// Sets the machine up and says what is there.
+pub(crate) fn task() -> Result<ExitCode> {
+    let compiler = ensure()?;
+    println!("setup: nothing is missing; the kernel program is compiled by {compiler}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that everything is there which building, the demo and the tests need. Quick when it is.
+pub(crate) fn ensure() -> Result<KernelCompiler> {
+    let rustup = toolchain::rustup_nightly();
+    if debian::is_here() { debian::ensure(rustup) } else { elsewhere::check(rustup) }
+}

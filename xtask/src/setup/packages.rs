@@ -1,0 +1,54 @@
+//! Everything that is installed, in one place: a new helper of the demo or the tests is added here and nowhere else.
+
+/// The version of bpf-linker that the project is built with.
+pub(crate) const BPF_LINKER: &str = "0.13.0";
+
+/// The version of cargo-deny that checks the dependencies.
+pub(crate) const CARGO_DENY: &str = "0.20.2";
+
+/// Debian's Rust compiler with its library source, for the kernel program. It lives beside rustup and is never on PATH
+/// before it. The LLVM that belongs to it is known only once it is there: see [`llvm`].
+pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+
+/// What bpf-linker is linked with, beside LLVM.
+pub(super) const LINKER: &[&str] = &["g++", "zlib1g-dev", "libzstd-dev"];
+
+/// Debian's packages of the LLVM that bpf-linker is linked with.
+pub(super) fn llvm(major: u32) -> [String; 2] {
+    [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")]
+}
+
+/// A program that the demo or the tests run.
+pub(super) struct Tool {
+    /// Its name on PATH.
+    pub(super) program: &'static str,
+    /// Debian's packages.
+    pub(super) debian: &'static [&'static str],
+    /// Fedora's packages.
+    pub(super) fedora: &'static str,
+    /// Arch Linux's packages.
+    pub(super) arch: &'static str,
+}
+
+/// The programs that the demo and the tests run.
+pub(super) const TOOLS: &[Tool] = &[
+    Tool { program: "ip", debian: &["iproute2"], fedora: "iproute", arch: "iproute2" },
+    Tool { program: "curl", debian: &["curl"], fedora: "curl", arch: "curl" },
+    Tool { program: "dig", debian: &["bind9-dnsutils"], fedora: "bind-utils", arch: "bind" },
+    Tool { program: "ping", debian: &["iputils-ping"], fedora: "iputils", arch: "iputils" },
+    Tool {
+        program: "nginx",
+        debian: &["nginx-light", "libnginx-mod-stream"],
+        fedora: "nginx nginx-mod-stream",
+        arch: "nginx nginx-mod-stream",
+    },
+    Tool { program: "dnsmasq", debian: &["dnsmasq-base"], fedora: "dnsmasq", arch: "dnsmasq" },
+    Tool { program: "openssl", debian: &["openssl"], fedora: "openssl", arch: "openssl" },
+    Tool { program: "socat", debian: &["socat"], fedora: "socat", arch: "socat" },
+    Tool { program: "nc", debian: &["netcat-openbsd"], fedora: "netcat", arch: "openbsd-netcat" },
+    Tool { program: "iperf3", debian: &["iperf3"], fedora: "iperf3", arch: "iperf3" },
+];
+
+/// Services that come with a package: (package, service). They are neither started nor enabled when `setup` installs
+/// the package: the tests start the programs themselves, inside their own namespaces.
+pub(super) const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx"), ("iperf3", "iperf3")];
