@@ -1,0 +1,160 @@
+//! Names as policies list them and as sandboxes ask for them.
+//!
+//! Invariant: a [`Name`] is lower case ASCII without a trailing dot, its labels have 1 to 63 letters, digits, hyphens or
+//! underscores, the whole has at most 253, and its last label is no number, so that no resolver can take it for an address.
+
+use std::{fmt, net::IpAddr};
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing, or only a dot.
+    #[error("empty")]
+    Empty,
+    /// An IP literal, or a text whose last part is a number: programs take such texts for addresses.
+    #[error("a number at the end makes it an address, not a name")]
+    Numeric,
+    /// A label of the name is empty or has more than 63 bytes.
+    #[error("every part between dots needs 1 to 63 characters")]
+    Label,
+    /// More than 253 bytes.
+    #[error("longer than 253 characters")]
+    Length,
+    /// A character that names do not have, or a hyphen at the edge of a label.
+    #[error("a name has letters, digits, hyphens and dots only")]
+    Character,
+    /// A `*` other than alone or as the whole first label.
+    #[error("a wildcard is either \"*\" alone or \"*.\" before a name")]
+    Wildcard,
+}
+
+/// A name in its one comparable form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// Reads a name: any case, at most one trailing dot, U-labels as A-labels (UTS 46).
+    ///
+    /// # Errors
+    /// When `text` is no name; see the invariant of this module.
+    pub fn parse(text: &str) -> Result<Name, NameError> {
+        let name = if text.is_ascii() { text.to_ascii_lowercase() } else { to_a_labels(text)? };
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.parse::<IpAddr>().is_ok() {
+            return Err(NameError::Numeric);
+        }
+        name.split('.').try_for_each(check_label)?;
+        if name.len() > 253 {
+            return Err(NameError::Length);
+        }
+        if name.rsplit('.').next().is_some_and(is_number) {
+            return Err(NameError::Numeric);
+        }
+        Ok(Name(name.to_owned()))
+    }
+
+    /// The name, lower case, without a trailing dot.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An entry of an allow list that is a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NamePattern {
+    /// `*`: any name that is a name.
+    Any,
+    /// `example.com`: that name only.
+    Exact(Name),
+    /// `*.example.com`: any name below, at any depth, but not that name itself.
+    Below(Name),
+}
+
+impl NamePattern {
+    /// Reads an entry of an allow list.
+    ///
+    /// # Errors
+    /// When `text` is neither a name nor a wildcard.
+    pub fn parse(text: &str) -> Result<NamePattern, NameError> {
+        if text == "*" {
+            return Ok(NamePattern::Any);
+        }
+        let (below, rest) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if rest.contains('*') {
+            return Err(NameError::Wildcard);
+        }
+        let name = Name::parse(rest)?;
+        Ok(if below { NamePattern::Below(name) } else { NamePattern::Exact(name) })
+    }
+
+    /// Whether the entry covers the name that a sandbox asks for. A text that is no name is never covered.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        Name::parse(text).is_ok_and(|name| self.matches_name(&name))
+    }
+
+    /// Whether the entry covers `name`.
+    #[must_use]
+    pub fn matches_name(&self, name: &Name) -> bool {
+        match self {
+            NamePattern::Any => true,
+            NamePattern::Exact(exact) => exact == name,
+            NamePattern::Below(apex) => name
+                .0
+                .strip_suffix(&apex.0)
+                .and_then(|head| head.strip_suffix('.'))
+                .is_some_and(|head| !head.is_empty()),
+        }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NamePattern::Any => f.write_str("*"),
+            NamePattern::Exact(name) => write!(f, "{name}"),
+            NamePattern::Below(name) => write!(f, "*.{name}"),
+        }
+    }
+}
+
+fn to_a_labels(text: &str) -> Result<String, NameError> {
+    Uts46::new()
+        .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| NameError::Character)
+}
+
+fn check_label(label: &str) -> Result<(), NameError> {
+    if !label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_') {
+        return Err(NameError::Character);
+    }
+    if label.is_empty() || label.len() > 63 {
+        return Err(NameError::Label);
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Err(NameError::Character);
+    }
+    Ok(())
+}
+
+/// Whether programs take a last label like this for a number, and the whole for an IPv4 address (WHATWG URL, "ends in a number").
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    hex || label.bytes().all(|b| b.is_ascii_digit())
+}
