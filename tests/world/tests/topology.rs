@@ -151,3 +151,14 @@ fn counters_and_sniffers_see_the_wire() -> Result<()> {
     assert_eq!(wire.count_to(internet::GOOGLE.into())?, 0);
     Ok(())
 }
+
+#[test]
+fn a_node_of_ones_own_takes_any_attachment() -> Result<()> {
+    let world = World::new("tap")?;
+    world.host().ip_batch("tuntap add dev tap0 mode tap\nlink set tap0 up\n")?;
+    let inner = world.node("inner")?;
+    world.host().ip(&format!("link add veth-inner type veth peer name eth0 netns {}", inner.name()))?;
+    inner.ip("link set eth0 up")?;
+    assert!(world.node("inner").is_err(), "a name is taken once");
+    Ok(())
+}
