@@ -1,1 +1,222 @@
-//! To be written.
+//! The kernel side, as the daemon and other programs use it: load, attach, pin, switch, read.
+//!
+//! Whatever enforces is pinned, so it goes on without this process. A policy is replaced by building the new one beside the old
+//! one and storing one pointer; a failure before that store changes nothing. Needs TCX (kernel 6.6), `CAP_BPF`,
+//! `CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces.
+
+mod counters;
+mod device;
+mod error;
+mod events;
+mod explain;
+mod instance;
+mod living;
+mod namespace;
+pub mod netlink;
+mod pins;
+mod pod;
+pub mod probe;
+mod shared;
+mod sys;
+
+pub use counters::Counters;
+pub use device::Device;
+pub use error::{DeviceError, Error};
+pub use events::Events;
+pub use explain::Judgement;
+pub use namespace::Namespace;
+
+use crate::instance::Instance;
+use crate::netlink::DeviceAddress;
+use crate::pins::Pins;
+use crate::shared::Shared;
+use filter_core::abi::SandboxConfig;
+use filter_policy::Compiled;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+
+/// Where a sandbox is attached in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Its index in the arrays of maps.
+    pub slot: u32,
+    /// The namespace of its device.
+    pub netns_inode: u64,
+    /// The index of its device there.
+    pub ifindex: u32,
+}
+
+/// The kernel objects of one daemon.
+pub struct Dataplane {
+    pins: Pins,
+    shared: Shared,
+    instances: HashMap<u64, Instance>,
+}
+
+impl Dataplane {
+    /// First slot that a sandbox can have; the one before is for made packets.
+    pub const FIRST_SLOT: u32 = explain::SHADOW + 1;
+
+    /// Checks rights and kernel, opens what is pinned below `pin_dir` and makes what is missing. Nothing that enforces changes.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::ForeignAbi`], or what the kernel refused.
+    pub fn open(pin_dir: &Path) -> Result<Dataplane, Error> {
+        probe::check()?;
+        let pins = Pins::open(pin_dir)?;
+        let own = Namespace::own()?.inode();
+        let instance = Instance::load(&pins, own)?;
+        let shared = Shared::open(&pins)?;
+        Ok(Dataplane { pins, shared, instances: HashMap::from([(own, instance)]) })
+    }
+
+    /// The deny events of all sandboxes. One consumer at a time.
+    ///
+    /// # Errors
+    /// When the ring cannot be opened.
+    pub fn events(&self) -> Result<Events, Error> {
+        Events::open(&self.pins)
+    }
+
+    /// Attaches a sandbox: its policy is in place before the first packet is judged.
+    ///
+    /// # Errors
+    /// What the kernel refused; nothing is left behind then.
+    pub fn attach(
+        &mut self,
+        place: Place,
+        device: &Device,
+        config: &SandboxConfig,
+        policy: &Compiled,
+    ) -> Result<(), Error> {
+        let attached = self.try_attach(place, device, config, policy);
+        if attached.is_err()
+            && let Err(error) = self.detach(place)
+        {
+            tracing::warn!(%error, slot = place.slot, "cannot take back a failed attachment");
+        }
+        attached
+    }
+
+    fn try_attach(
+        &mut self,
+        place: Place,
+        device: &Device,
+        config: &SandboxConfig,
+        policy: &Compiled,
+    ) -> Result<(), Error> {
+        let Place { slot, netns_inode, ifindex } = place;
+        let policy = Shared::prepare(policy)?;
+        self.shared.reset_counters(slot)?;
+        self.shared.set_config(slot, config)?;
+        self.shared.switch(slot, &policy)?;
+        let pins = &self.pins;
+        let instance = instance(&mut self.instances, pins, netns_inode)?;
+        instance.assign(ifindex, slot)?;
+        instance.attach(pins, device, slot)
+    }
+
+    /// Takes over an attachment that an earlier daemon has pinned: puts this daemon's program behind the link without a gap.
+    /// Returns `false`, having done nothing, when the device is gone.
+    ///
+    /// # Errors
+    /// What the kernel refused; the attachment enforces as before then.
+    pub fn adopt(&mut self, place: Place) -> Result<bool, Error> {
+        let pins = &self.pins;
+        instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place.slot, place.ifindex)
+    }
+
+    /// Whether the device of an attachment still exists.
+    ///
+    /// # Errors
+    /// When the pinned link cannot be read.
+    pub fn is_attached(&self, place: Place) -> Result<bool, Error> {
+        Ok(sys::pinned_link_ifindex(&self.pins.link(place.slot))? == place.ifindex)
+    }
+
+    /// Switches a sandbox to a policy. Effective at one instant; when this returns, no packet is judged by an older one.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old policy is whole then.
+    pub fn switch(&mut self, slot: u32, policy: &Compiled) -> Result<(), Error> {
+        let policy = Shared::prepare(policy)?;
+        self.shared.switch(slot, &policy)
+    }
+
+    /// Replaces what is known of the attachment: addresses, gateway, limits, or the seal.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old configuration is whole then.
+    pub fn configure(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
+        self.shared.set_config(slot, config)
+    }
+
+    /// Takes the program off a device and empties the slot. The device is not filtered any more.
+    ///
+    /// # Errors
+    /// What the kernel refused; what is left can be detached again.
+    pub fn detach(&mut self, place: Place) -> Result<(), Error> {
+        instance::detach(&self.pins, place.slot)?;
+        instance(&mut self.instances, &self.pins, place.netns_inode)?.release(place.ifindex)?;
+        self.shared.clear(&self.pins, place.slot)
+    }
+
+    /// Slots whose links are pinned, whoever did it.
+    ///
+    /// # Errors
+    /// When the pin directory cannot be read.
+    pub fn linked_slots(&self) -> Result<Vec<u32>, Error> {
+        self.pins.linked_slots()
+    }
+
+    /// Tells a namespace's program which addresses, networks and sandboxes are protected at present.
+    ///
+    /// # Errors
+    /// What the kernel refused; a part of the additions may be in effect.
+    pub fn protect<'a>(
+        &mut self,
+        netns_inode: u64,
+        addresses: impl IntoIterator<Item = &'a DeviceAddress>,
+        sandboxes: impl IntoIterator<Item = &'a IpNet>,
+    ) -> Result<(), Error> {
+        instance(&mut self.instances, &self.pins, netns_inode)?.set_living(living::table(addresses, sandboxes))
+    }
+
+    /// A sandbox's counters; `None` when the slot is empty.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn counters(&self, slot: u32) -> Result<Option<Counters>, Error> {
+        self.shared.counters(slot)
+    }
+
+    /// Packets on devices that belong to no sandbox.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn strays(&self) -> Result<u64, Error> {
+        self.shared.strays()
+    }
+
+    /// What the attached program says of a made frame from a sandbox, without a trace in its counters, limits or events.
+    ///
+    /// # Errors
+    /// What the kernel refused; frames of fewer than 14 bytes are refused always.
+    pub fn explain(&mut self, place: Place, frame: &[u8]) -> Result<Judgement, Error> {
+        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        explain::judge(&mut self.shared, instance, place.slot, frame)
+    }
+}
+
+fn instance<'a>(
+    instances: &'a mut HashMap<u64, Instance>,
+    pins: &Pins,
+    netns_inode: u64,
+) -> Result<&'a mut Instance, Error> {
+    match instances.entry(netns_inode) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => Ok(entry.insert(Instance::load(pins, netns_inode)?)),
+    }
+}

@@ -15,6 +15,15 @@ pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 /// Version of the layouts and meanings in this module.
 pub const VERSION: u32 = 1;
 
+/// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
+pub const MAX_SANDBOXES: u32 = 16_384;
+
+/// Length of a namespace's slot array, a power of two; the index is `ifindex & (SLOTS - 1)`.
+pub const SLOTS: u32 = 8_192;
+
+/// Length of the event ring in bytes, a power of two and a multiple of the page size: some 9,000 events.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;
+
 /// Rows of a sandbox's counters that hold packets by reason number.
 pub const REASONS: u32 = 64;
 

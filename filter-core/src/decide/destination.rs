@@ -36,9 +36,8 @@ fn address<T: Tables>(address: &Address, flow: &Flow, tables: &T) -> Verdict {
     if nameserver && value.flags & PolicyFlags::NAMESERVER_ALLOWED != 0 {
         return verdict(Reason::AllowedNameserver);
     }
-    let listed = match Reason::from_number(value.reason) {
-        Some(reason) if reason.allows() => reason,
-        _ => return verdict(Reason::AddressDenied),
+    let Some(listed) = list_reason(value.reason) else {
+        return verdict(Reason::AddressDenied);
     };
     if !nameserver && let Some(living) = tables.living(address) {
         let sandbox = living.reason == Reason::ProtectedSandbox as u32;
@@ -65,6 +64,17 @@ fn is_captured(capture: u8, flow: &Flow) -> bool {
     let tcp = flow.protocol == protocol::TCP;
     let web = tcp && matches!(flow.destination_port, 80 | 443);
     capture == Capture::AllTcp as u8 && tcp || capture == Capture::AllWeb as u8 && web
+}
+
+#[inline(always)]
+fn list_reason(number: u8) -> Option<Reason> {
+    const BY_LIST: u8 = Reason::AllowedByList as u8;
+    const BY_DEFAULT: u8 = Reason::AllowedByDefault as u8;
+    match number {
+        BY_LIST => Some(Reason::AllowedByList),
+        BY_DEFAULT => Some(Reason::AllowedByDefault),
+        _ => None,
+    }
 }
 
 #[inline(always)]

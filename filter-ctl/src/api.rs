@@ -1,0 +1,308 @@
+//! The daemon's local API: HTTP/1.1 over a Unix socket, JSON bodies, the same types on both sides.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /v1/health` | | 200 [`Health`] |
+//! | `POST /v1/apply` | [`ApplyRequest`] | 200 [`ApplyReply`] |
+//! | `GET /v1/sandboxes` | | 200 list of [`SandboxStatus`] |
+//! | `GET /v1/sandboxes/{id}` | | 200 [`SandboxStatus`] |
+//! | `DELETE /v1/sandboxes/{id}` | | 200 [`Ended`]: sealed |
+//! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
+//! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
+//! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] a line as they happen (`application/x-ndjson`) |
+//!
+//! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
+//! another), 500 (the kernel or the store refused). A request that fails changes nothing.
+
+use filter_policy::{Document, Lines, Problem};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Longest request body that the daemon reads, in bytes: documents of the largest size, and what JSON adds to them.
+pub const MAX_BODY_BYTES: usize = 128 << 20;
+
+/// The daemon is alive.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of the kernel ABI.
+    pub abi: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// Sandboxes that it holds, sealed ones included.
+    pub sandboxes: usize,
+    /// Packets on devices that belong to no sandbox.
+    pub strays: u64,
+}
+
+/// Documents to apply: all of them or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The documents, in the order in which they are applied.
+    pub documents: Vec<ApplyDocument>,
+    /// Tell what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A document and where its lines stand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplyDocument {
+    /// The document.
+    pub document: Document,
+    /// Where its fields stand in the file it came from.
+    #[serde(default)]
+    pub lines: Option<Lines>,
+}
+
+/// What was done, a document each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyReply {
+    /// One result for each document, in their order.
+    pub results: Vec<Applied>,
+}
+
+/// What applying a document did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// Id of the sandbox.
+    pub id: String,
+    /// What happened.
+    pub change: Change,
+    /// Where it is attached, as people write it: `veth7`, `veth7@web`.
+    pub device: String,
+    /// Generation before an update.
+    #[serde(default)]
+    pub generation_before: Option<u32>,
+    /// Generation that is in effect now (in a dry run: that would be).
+    pub generation: u32,
+    /// List entries that were added, as written (`+allowOut 1.2.3.0/24`).
+    pub added: Vec<String>,
+    /// List entries that were removed.
+    pub removed: Vec<String>,
+    /// Fields outside the lists that changed.
+    pub fields: Vec<String>,
+    /// From the request's arrival at this sandbox until the kernel confirmed that no packet is judged by an older policy,
+    /// milliseconds.
+    pub confirmed_ms: f64,
+    /// What the author may not have meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// What applying a document did to the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It is new.
+    Created,
+    /// It was there and is different now.
+    Updated,
+    /// It was there and is the same.
+    Unchanged,
+}
+
+/// A sandbox ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// Its id.
+    pub id: String,
+    /// Its device.
+    pub device: String,
+    /// What became of the device.
+    pub state: EndState,
+}
+
+/// What became of a device whose sandbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndState {
+    /// Nothing passes until it vanishes or is detached.
+    Sealed,
+    /// It is not filtered any more.
+    Detached,
+    /// It was gone already.
+    Gone,
+}
+
+/// A sandbox as it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SandboxStatus {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How it is.
+    pub state: State,
+    /// Where it is attached: `veth7`, `veth7@web`.
+    pub device: String,
+    /// How: `tcx`.
+    pub hook: String,
+    /// Generation of the policy in effect.
+    pub generation: u32,
+    /// The document, without passwords.
+    pub document: Document,
+    /// Packets and bytes since it was attached.
+    pub counters: CounterStatus,
+    /// When it was created, seconds since 1970.
+    pub created: u64,
+    /// When it was last changed, seconds since 1970.
+    pub updated: u64,
+}
+
+/// How a sandbox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its policy is enforced.
+    Active,
+    /// It was deleted; its device is shut.
+    Sealed,
+    /// Its device has vanished; apply the document again when there is a new one.
+    Gone,
+}
+
+/// A sandbox's counters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CounterStatus {
+    /// Packets that passed.
+    pub allowed: u64,
+    /// Packets that were denied.
+    pub denied: u64,
+    /// Bytes that passed, link-layer headers included.
+    pub bytes_allowed: u64,
+    /// Bytes that were denied, link-layer headers included.
+    pub bytes_denied: u64,
+    /// Packets by the name of their reason; reasons without packets are left out.
+    pub reasons: BTreeMap<String, u64>,
+    /// Deny events that were told.
+    pub events_sent: u64,
+    /// Deny events that the rate limit held back.
+    pub events_suppressed: u64,
+    /// Deny events that were lost because the ring was full.
+    pub events_lost: u64,
+}
+
+/// A packet to judge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its destination.
+    pub address: IpAddr,
+    /// Its destination port; none for ICMP.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// Protocols that can be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// A TCP SYN.
+    Tcp,
+    /// A UDP datagram.
+    Udp,
+    /// An ICMP or ICMPv6 echo request.
+    Icmp,
+}
+
+/// What the attached program says of a packet, and what decided it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Id of the sandbox.
+    pub id: String,
+    /// Whether the packet passes.
+    pub allowed: bool,
+    /// Number of the reason.
+    pub reason: u8,
+    /// Name of the reason.
+    pub reason_name: String,
+    /// What the reason means.
+    pub meaning: String,
+    /// Source address of the packet that was made.
+    pub source: IpAddr,
+    /// Its destination address.
+    pub destination: IpAddr,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its destination port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The entry that decided, as `denyOut[0]`.
+    #[serde(default)]
+    pub field: Option<String>,
+    /// The entry as it is written.
+    #[serde(default)]
+    pub entry: Option<String>,
+    /// Where it stands, as `agent.yaml:6`.
+    #[serde(default)]
+    pub place: Option<String>,
+    /// What would allow it.
+    #[serde(default)]
+    pub advice: Option<String>,
+    /// The device whose program judged.
+    pub device: String,
+    /// Generation of the policy that judged.
+    pub generation: u32,
+}
+
+/// A denied packet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DenyEvent {
+    /// When, milliseconds since 1970.
+    pub time_ms: u64,
+    /// Id of the sandbox.
+    pub id: String,
+    /// Number of the reason.
+    pub reason: u8,
+    /// Name of the reason.
+    pub reason_name: String,
+    /// Generation of the policy that judged; 0 when the denial came before the policy.
+    pub generation: u32,
+    /// What kind of packet: `tcp`, `udp`, `icmp`, `icmpv6`, `arp`, `ip 47`, `ethertype 0x88cc`.
+    pub protocol: String,
+    /// Source address, where the packet has one.
+    #[serde(default)]
+    pub source: Option<IpAddr>,
+    /// Destination address, where the packet has one.
+    #[serde(default)]
+    pub destination: Option<IpAddr>,
+    /// Source port.
+    #[serde(default)]
+    pub source_port: Option<u16>,
+    /// Destination port.
+    #[serde(default)]
+    pub destination_port: Option<u16>,
+    /// Length in bytes, link-layer header included.
+    pub length: u32,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReply {
+    /// The HTTP status.
+    pub code: u16,
+    /// What is wrong, on one line.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// What is wrong with the documents, if that is it.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}

@@ -1,0 +1,109 @@
+//! From a document's `attach` to the device on the host's side, and what is known of the gateway behind it.
+
+use crate::netlink::{self, Link, addresses_of};
+use crate::{DeviceError, Error, Namespace};
+use filter_policy::{Attach, NetnsRef};
+use rtnetlink::packet_route::link::{InfoKind, LinkLayerType};
+use std::net::IpAddr;
+
+/// The host-side device of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its index in its namespace.
+    pub ifindex: u32,
+    /// The namespace that it is in, when it is not the daemon's.
+    pub netns: Option<NetnsRef>,
+    /// What tells that namespace from others.
+    pub netns_inode: u64,
+    /// MAC address of the gateway: the device's own, or that of the bridge that it is a port of.
+    pub gateway_mac: [u8; 6],
+    /// Addresses of the gateway.
+    pub gateway: Vec<IpAddr>,
+}
+
+impl Device {
+    /// Finds the device of an attachment and checks that it can be one.
+    ///
+    /// # Errors
+    /// [`Error::Device`] tells why not.
+    pub fn find(attach: &Attach) -> Result<Device, Error> {
+        match attach {
+            Attach::Interface { name, netns } => {
+                let namespace = Namespace::find_or_own(netns.as_ref())?;
+                let missing = || DeviceError::Missing { device: name.clone(), namespace: namespace.label().to_owned() };
+                let link = netlink::link(&namespace, name)?.ok_or_else(missing)?;
+                Device::check(link, &namespace, netns.clone())
+            }
+            Attach::Netns(reference) => {
+                let inside = Namespace::find(reference)?;
+                let here = Namespace::own()?;
+                let link = host_side(&inside, &here, reference)?;
+                Device::check(link, &here, None)
+            }
+            Attach::Cgroup(_) => Err(Error::Unsupported {
+                missing: "cgroup attachments are not supported yet".to_owned(),
+                hint: "attach the sandbox's veth or TAP device".to_owned(),
+            }),
+        }
+    }
+
+    fn check(link: Link, namespace: &Namespace, netns: Option<NetnsRef>) -> Result<Device, Error> {
+        match (link.layer, link.mac) {
+            (LinkLayerType::Loopback, _) => return Err(DeviceError::Loopback(link.name).into()),
+            (LinkLayerType::Ether, Some(_)) => {}
+            (layer, _) => {
+                return Err(DeviceError::NotEthernet { device: link.name, kind: format!("{layer:?}") }.into());
+            }
+        }
+        let routes = netlink::default_route_devices(namespace)?;
+        if routes.contains(&link.ifindex) || link.controller.is_some_and(|index| routes.contains(&index)) {
+            return Err(DeviceError::DefaultRoute(link.name).into());
+        }
+        let bridge = match link.controller {
+            Some(index) => netlink::links(namespace)?.into_iter().find(|other| other.ifindex == index),
+            None => None,
+        };
+        let gateway_side = bridge.as_ref().unwrap_or(&link);
+        let addresses = netlink::addresses(namespace)?;
+        Ok(Device {
+            gateway: addresses_of(&addresses, gateway_side.ifindex),
+            gateway_mac: gateway_side.mac.unwrap_or_default(),
+            name: link.name,
+            ifindex: link.ifindex,
+            netns,
+            netns_inode: namespace.inode(),
+        })
+    }
+}
+
+/// The far end, in `here`, of the one link that leaves the namespace `inside`.
+fn host_side(inside: &Namespace, here: &Namespace, reference: &NetnsRef) -> Result<Link, Error> {
+    let refuse = |reason: String| Error::from(DeviceError::NoPeer { namespace: reference.to_string(), reason });
+    let leaving: Vec<Link> = netlink::links(inside)?.into_iter().filter(leaves).collect();
+    let [only] = leaving.as_slice() else {
+        let names: Vec<&str> = leaving.iter().map(|link| link.name.as_str()).collect();
+        return Err(refuse(match names.as_slice() {
+            [] => "no link leaves it".to_owned(),
+            _ => format!("several links leave it ({}); attach each host-side device by name", names.join(", ")),
+        }));
+    };
+    let number = netlink::number_of(here, inside)?;
+    let is_peer = |link: &Link| {
+        link.kind == Some(InfoKind::Veth)
+            && Some(link.ifindex) == only.leads_to
+            && link.leads_to == Some(only.ifindex)
+            && number.is_some()
+            && link.other_netns == number
+    };
+    netlink::links(here)?
+        .into_iter()
+        .find(is_peer)
+        .ok_or_else(|| refuse(format!("the far end of its device {} is not in the daemon's namespace", only.name)))
+}
+
+/// Whether packets can leave the namespace by this device: a physical one, or one tied to another namespace.
+fn leaves(link: &Link) -> bool {
+    link.layer != LinkLayerType::Loopback && (link.kind.is_none() || link.other_netns.is_some())
+}

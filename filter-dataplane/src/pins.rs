@@ -1,0 +1,97 @@
+//! Where in the BPF filesystem things are pinned, so that enforcement outlives the daemon.
+//!
+//! ```text
+//! PIN_DIR/abi-1/maps/NAME           shared maps
+//! PIN_DIR/abi-1/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
+//! PIN_DIR/abi-1/links/SLOT          the link of the sandbox in a slot
+//! ```
+//! The version of the ABI is part of the path: what another version has pinned is never opened.
+
+use crate::Error;
+use filter_core::abi;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The pin directory of one daemon, locked against a second one.
+pub(crate) struct Pins {
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Opens or makes the directory, and mounts a BPF filesystem when there is none where it should be.
+    pub(crate) fn open(directory: &Path) -> Result<Pins, Error> {
+        ensure_bpffs(directory)?;
+        create(directory)?;
+        let file = File::open(directory).map_err(Error::file("open", directory))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| Error::Unsupported {
+            missing: format!("another daemon uses the pin directory {}", directory.display()),
+            hint: "stop it, or give this one its own --pin-dir, --state-dir and --socket".to_owned(),
+        })?;
+        let mine = format!("abi-{}", abi::VERSION);
+        for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
+            let name = entry.map_err(Error::file("read", directory))?.file_name().to_string_lossy().into_owned();
+            if let Some(found) = name.strip_prefix("abi-").filter(|_| name != mine) {
+                return Err(Error::ForeignAbi { path: directory.to_owned(), found: found.to_owned() });
+            }
+        }
+        let pins = Pins { root: directory.join(mine), _lock: lock };
+        for part in ["maps", "netns", "links"] {
+            create(&pins.root.join(part))?;
+        }
+        Ok(pins)
+    }
+
+    /// Path of a shared map.
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.root.join("maps").join(name)
+    }
+
+    /// Directory of a namespace's maps.
+    pub(crate) fn namespace(&self, inode: u64) -> PathBuf {
+        self.root.join("netns").join(inode.to_string())
+    }
+
+    /// Path of the link of the sandbox in `slot`.
+    pub(crate) fn link(&self, slot: u32) -> PathBuf {
+        self.root.join("links").join(slot.to_string())
+    }
+
+    /// Slots that have a pinned link.
+    pub(crate) fn linked_slots(&self) -> Result<Vec<u32>, Error> {
+        let directory = self.root.join("links");
+        let entries = fs::read_dir(&directory).map_err(Error::file("read", &directory))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+}
+
+/// Makes a directory and its parents.
+pub(crate) fn create(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).map_err(Error::file("create", directory))
+}
+
+fn ensure_bpffs(directory: &Path) -> Result<(), Error> {
+    const USUAL: &str = "/sys/fs/bpf";
+    let existing = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let is_bpffs = |path: &Path| statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
+    if is_bpffs(existing) {
+        return Ok(());
+    }
+    if !directory.starts_with(USUAL) || is_bpffs(Path::new(USUAL)) {
+        return Err(Error::Unsupported {
+            missing: format!("the pin directory {} is not in a BPF filesystem", directory.display()),
+            hint: format!("choose one below {USUAL}, or mount one there: mount -t bpf bpf DIRECTORY"),
+        });
+    }
+    mount(
+        Some("bpf"),
+        USUAL,
+        Some("bpf"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        Some("mode=0700"),
+    )
+    .map_err(|errno| Error::File { action: "mount a BPF filesystem on", path: USUAL.into(), source: errno.into() })
+}

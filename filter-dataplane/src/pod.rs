@@ -1,0 +1,17 @@
+//! ABI types as map values.
+
+use filter_core::abi::{LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+
+/// A type of the ABI in a form that aya copies to and from the kernel.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(crate) struct Pod<T>(pub T);
+
+// SAFETY: the ABI's types are `repr(C)` with explicit padding, and any bit pattern is a value of them.
+unsafe impl aya::Pod for Pod<SlotEntry> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<SandboxConfig> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<PolicyValue> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<LivingValue> {}

@@ -1,0 +1,132 @@
+//! The maps that all instances of the program share: attachments, policies, counters, events.
+
+use crate::pins::Pins;
+use crate::pod::Pod;
+use crate::{Counters, Error, sys};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, ArrayOfMaps, Map, MapData, MapError, PerCpuArray, RingBuf};
+use filter_core::abi::{self, PolicyValue, SandboxConfig};
+use filter_policy::Compiled;
+
+/// Names of the shared maps, as in the kernel program.
+pub(crate) const SHARED: [&str; 5] = ["SANDBOXES", "POLICIES", "COUNTERS", "STRAYS", "EVENTS"];
+
+/// `BPF_F_NO_PREALLOC`, which the kernel demands of an LPM trie.
+const NO_PREALLOC: u32 = 1;
+
+type Trie = LpmTrie<MapData, [u8; 16], Pod<PolicyValue>>;
+type Config = Array<MapData, Pod<SandboxConfig>>;
+type Rows = PerCpuArray<MapData, u64>;
+
+/// A policy that is in the kernel, but in no slot yet.
+pub(crate) struct Prepared(Trie);
+
+/// Open handles to the shared maps.
+pub(crate) struct Shared {
+    sandboxes: ArrayOfMaps<MapData, Config>,
+    policies: ArrayOfMaps<MapData, Trie>,
+    counters: ArrayOfMaps<MapData, Rows>,
+    strays: Rows,
+}
+
+impl Shared {
+    /// Opens the pinned maps.
+    pub(crate) fn open(pins: &Pins) -> Result<Shared, Error> {
+        Ok(Shared {
+            sandboxes: pinned(pins, "SANDBOXES", Map::ArrayOfMaps)?,
+            policies: pinned(pins, "POLICIES", Map::ArrayOfMaps)?,
+            counters: pinned(pins, "COUNTERS", Map::ArrayOfMaps)?,
+            strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
+        })
+    }
+
+    /// The consumer's side of the event ring.
+    pub(crate) fn events(pins: &Pins) -> Result<RingBuf<MapData>, Error> {
+        pinned(pins, "EVENTS", Map::RingBuf)
+    }
+
+    /// Builds a policy's trie beside whatever is in use.
+    pub(crate) fn prepare(compiled: &Compiled) -> Result<Prepared, Error> {
+        let room = u32::try_from(compiled.entries.len()).unwrap_or(u32::MAX).max(1);
+        let mut trie = Trie::create(room, NO_PREALLOC).map_err(Error::map("POLICIES"))?;
+        for entry in &compiled.entries {
+            trie.insert(&Key::new(entry.bits, entry.address.0), Pod(entry.value), 0).map_err(Error::map("POLICIES"))?;
+        }
+        Ok(Prepared(trie))
+    }
+
+    /// Switches a slot to a policy by one pointer. Effective at once; returns after a grace period, when no packet is judged by
+    /// an older policy any more.
+    pub(crate) fn switch(&mut self, slot: u32, policy: &Prepared) -> Result<(), Error> {
+        self.policies.set(slot, &policy.0, 0).map_err(Error::map("POLICIES"))
+    }
+
+    /// Writes a slot's attachment, by one pointer too.
+    pub(crate) fn set_config(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
+        let mut value = Config::create(1, 0).map_err(Error::map("SANDBOXES"))?;
+        value.set(0, Pod(*config), 0).map_err(Error::map("SANDBOXES"))?;
+        self.sandboxes.set(slot, &value, 0).map_err(Error::map("SANDBOXES"))
+    }
+
+    /// The attachment in a slot, if there is one.
+    pub(crate) fn config(&self, slot: u32) -> Result<Option<SandboxConfig>, Error> {
+        let Some(value) = found(self.sandboxes.get(&slot, 0)).map_err(Error::map("SANDBOXES"))? else {
+            return Ok(None);
+        };
+        Ok(Some(value.get(&0, 0).map_err(Error::map("SANDBOXES"))?.0))
+    }
+
+    /// Gives a slot counters that stand at zero.
+    pub(crate) fn reset_counters(&mut self, slot: u32) -> Result<(), Error> {
+        let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;
+        self.counters.set(slot, &rows, 0).map_err(Error::map("COUNTERS"))
+    }
+
+    /// A slot's counters, summed over the CPUs; `None` when the slot has none.
+    pub(crate) fn counters(&self, slot: u32) -> Result<Option<Counters>, Error> {
+        let Some(rows) = found(self.counters.get(&slot, 0)).map_err(Error::map("COUNTERS"))? else {
+            return Ok(None);
+        };
+        let mut sums = Vec::with_capacity(abi::COUNTERS as usize);
+        for row in rows.iter() {
+            sums.push(row.map_err(Error::map("COUNTERS"))?.iter().sum());
+        }
+        Ok(Some(Counters(sums)))
+    }
+
+    /// Packets on devices that belong to no sandbox.
+    pub(crate) fn strays(&self) -> Result<u64, Error> {
+        Ok(self.strays.get(&0, 0).map_err(Error::map("STRAYS"))?.iter().sum())
+    }
+
+    /// Puts the policy of `from` into `to` as well.
+    pub(crate) fn copy_policy(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        let policy = self.policies.get(&from, 0).map_err(Error::map("POLICIES"))?;
+        self.policies.set(to, &policy, 0).map_err(Error::map("POLICIES"))
+    }
+
+    /// Empties a slot.
+    pub(crate) fn clear(&mut self, pins: &Pins, slot: u32) -> Result<(), Error> {
+        for map in ["POLICIES", "COUNTERS", "SANDBOXES"] {
+            let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
+            sys::map_delete(data.fd(), slot, map)?;
+        }
+        Ok(())
+    }
+}
+
+fn pinned<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(pins.map(name)).map_err(Error::map(name))?;
+    T::try_from(kind(data)).map_err(Error::map(name))
+}
+
+fn found<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,108 @@
+//! Counters and deny events.
+
+use crate::maps::{COUNTERS, EVENTS, STRAYS};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use filter_core::abi::{Counter, Event, EventFlags, SandboxConfig};
+use filter_core::packet::Flow;
+use filter_core::{Reason, Verdict};
+
+/// Counts a packet and its bytes.
+#[inline(always)]
+pub fn count(slot: u32, reason: Reason, length: u32) {
+    add(slot, u32::from(reason.number()), 1);
+    let bytes = if reason.allows() { Counter::BytesAllowed } else { Counter::BytesDenied };
+    add(slot, bytes as u32, u64::from(length));
+}
+
+/// Counts a packet of a device that belongs to no sandbox.
+#[inline(always)]
+pub fn stray() {
+    if let Some(counter) = STRAYS.get_ptr_mut(0) {
+        // SAFETY: a per-CPU element, written by this CPU alone.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Writes the event of a denial, if the sandbox's rate limit and the ring have room. What is not told is counted.
+#[inline(always)]
+pub fn tell(slot: u32, sandbox: &SandboxConfig, flow: &Flow, verdict: Verdict, length: u32) {
+    // SAFETY: reads the clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if !take_token(slot, sandbox, now) {
+        add(slot, Counter::EventsSuppressed as u32, 1);
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        add(slot, Counter::EventsLost as u32, 1);
+        return;
+    };
+    let mut flags = 0;
+    if flow.has_addresses {
+        flags |= EventFlags::ADDRESSES;
+    }
+    if flow.has_ports {
+        flags |= EventFlags::PORTS;
+    }
+    entry.write(Event {
+        ktime: now,
+        source: flow.source,
+        destination: flow.destination,
+        slot,
+        incarnation: sandbox.incarnation,
+        generation: verdict.generation,
+        length,
+        ethertype: flow.ethertype,
+        source_port: flow.source_port,
+        destination_port: flow.destination_port,
+        protocol: flow.protocol,
+        reason: verdict.reason.number(),
+        flags,
+        pad: 0,
+    });
+    entry.submit(0);
+    add(slot, Counter::EventsSent as u32, 1);
+}
+
+/// Token bucket of this sandbox on this CPU, in thousandths of an event.
+#[inline(always)]
+fn take_token(slot: u32, sandbox: &SandboxConfig, now: u64) -> bool {
+    const ONE: u64 = 1_000;
+    /// Nanoseconds that earn a thousandth of a token at one event a second.
+    const NANOSECONDS: u64 = 1_000_000;
+    /// A longer pause fills every bucket; bounds the product below.
+    const LONGEST: u64 = 3_600_000_000_000;
+
+    let (Some(tokens), Some(stamp)) =
+        (row(slot, Counter::BucketTokens as u32), row(slot, Counter::BucketStamp as u32))
+    else {
+        return false;
+    };
+    let (rate, most) = (u64::from(sandbox.events_per_second), u64::from(sandbox.events_burst) * ONE);
+    // SAFETY: per-CPU elements, written by this CPU alone.
+    unsafe {
+        let passed = now.wrapping_sub(*stamp).min(LONGEST);
+        let earned = passed * rate / NANOSECONDS;
+        if earned > 0 {
+            *tokens = (*tokens + earned).min(most);
+            *stamp = now;
+        }
+        if *tokens < ONE || rate == 0 {
+            return false;
+        }
+        *tokens -= ONE;
+    }
+    true
+}
+
+#[inline(always)]
+fn add(slot: u32, at: u32, amount: u64) {
+    if let Some(counter) = row(slot, at) {
+        // SAFETY: a per-CPU element, written by this CPU alone.
+        unsafe { *counter += amount };
+    }
+}
+
+#[inline(always)]
+fn row(slot: u32, at: u32) -> Option<*mut u64> {
+    COUNTERS.get_value_ptr_mut(slot, &at)
+}

@@ -1,0 +1,44 @@
+//! The maps. Their layouts and meanings are [`filter_core::abi`].
+//!
+//! `SLOTS`, `OVERFLOW` and `LIVING` belong to one network namespace, because interface indexes and the host's addresses do;
+//! all others are shared by every instance of the program.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use filter_core::abi::{self, Event, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+
+/// Slot by `ifindex & (SLOTS - 1)`.
+#[btf_map]
+pub static SLOTS: Array<SlotEntry, { abi::SLOTS as usize }> = Array::new();
+
+/// Slot by ifindex, for devices whose place in `SLOTS` is taken.
+#[btf_map]
+pub static OVERFLOW: HashMap<u32, SlotEntry, { abi::MAX_SANDBOXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Protected prefixes that come and go with the host's addresses and its sandboxes.
+#[btf_map]
+pub static LIVING: LpmTrie<[u8; 16], LivingValue, { 4 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
+
+/// Attachment by slot.
+#[btf_map]
+pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+
+/// Policy by slot: replacing the pointer replaces prefixes, default, capture and generation at once.
+#[btf_map]
+pub static POLICIES: ArrayOfMaps<LpmTrie<[u8; 16], PolicyValue, 1>, { abi::MAX_SANDBOXES as usize }> =
+    ArrayOfMaps::new();
+
+/// Counters by slot; rows are reason numbers and [`abi::Counter`].
+#[btf_map]
+pub static COUNTERS: ArrayOfMaps<PerCpuArray<u64, { abi::COUNTERS as usize }>, { abi::MAX_SANDBOXES as usize }> =
+    ArrayOfMaps::new();
+
+/// Packets on devices that belong to no sandbox.
+#[btf_map]
+pub static STRAYS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Denials.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { abi::EVENT_RING_BYTES as usize }> = RingBuf::new();
