@@ -80,6 +80,12 @@ pub enum Error {
     /// The device of an attachment cannot be used.
     #[error("{0}")]
     Device(#[from] DeviceError),
+    /// A slot that should hold a sandbox does not.
+    #[error("slot {slot} is empty in the kernel: its pins were removed by somebody else")]
+    Empty {
+        /// The slot.
+        slot: u32,
+    },
     /// All slots are taken.
     #[error("no room: this daemon already holds {} sandboxes", filter_core::abi::MAX_SANDBOXES - 1)]
     Full,

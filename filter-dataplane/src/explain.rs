@@ -4,9 +4,10 @@
 //! from. That device belongs to a shadow slot with the sandbox's attachment and the very policy that is in use, but with
 //! counters of its own and without events; so nothing that anybody else sees changes.
 
+use crate::Error;
 use crate::instance::Instance;
 use crate::shared::Shared;
-use crate::{Counters, Error};
+use aya::programs::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
 use filter_core::Reason;
 
@@ -26,21 +27,33 @@ pub struct Judgement {
 }
 
 pub(crate) fn judge(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u8]) -> Result<Judgement, Error> {
-    let mut config = shared.config(slot)?.ok_or(Error::Full)?;
+    let empty = || Error::Empty { slot };
+    let mut config = shared.config(slot)?.ok_or_else(empty)?;
     config.events_per_second = 0;
     shared.set_config(SHADOW, &config)?;
     shared.copy_policy(slot, SHADOW)?;
     shared.reset_counters(SHADOW)?;
     instance.assign(LOOPBACK, SHADOW)?;
-    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-    let result = instance.program().test_run(options);
+    let result = instance.program().test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() });
     instance.release(LOOPBACK)?;
-    let passes = result?.return_value as i32 == -1;
-    let counted = shared.counters(SHADOW)?.ok_or(Error::Full)?;
-    let reason = counted_reason(&counted).ok_or(Error::Full)?;
+    let passes = passes(&result?);
+    let counted = shared.counters(SHADOW)?.ok_or_else(empty)?;
+    let reason = Reason::ALL.iter().copied().find(|reason| counted.packets(*reason) > 0).ok_or_else(empty)?;
     Ok(Judgement { reason, passes })
 }
 
-fn counted_reason(counters: &Counters) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| counters.packets(*reason) > 0)
+/// Runs the program on a frame as if the device had received it, with every effect of a real packet.
+pub(crate) fn run(instance: &mut Instance, ifindex: u32, frame: &[u8]) -> Result<bool, Error> {
+    /// `struct __sk_buff` up to `ifindex`, the only field set: the kernel takes the rest as zero.
+    const IFINDEX_AT: usize = 40;
+    let mut context = [0; IFINDEX_AT + 4];
+    context[IFINDEX_AT..].copy_from_slice(&ifindex.to_ne_bytes());
+    let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+    Ok(passes(&instance.program().test_run(options)?))
+}
+
+/// `TCX_NEXT` is the only action that lets a packet go on.
+fn passes(result: &TestRunResult) -> bool {
+    const TCX_NEXT: i32 = -1;
+    result.return_value as i32 == TCX_NEXT
 }
