@@ -65,7 +65,7 @@ fn cargo(compiler: &KernelCompiler, options: &Options) -> Tool {
         cargo = cargo.args(["--features", "log"]);
     }
     if options.deny_warnings {
-        cargo = cargo.args(["-Z", "warnings", "--config", "build.warnings='deny'"]);
+        cargo = cargo.args(["-Z", "warnings", "--config", "build.warnings=\"deny\""]);
     }
     cargo
 }

@@ -48,8 +48,8 @@ fn dependencies() -> Result<()> {
     }
     for manifest in MANIFESTS {
         Tool::new(&deny)
-            .args(["--manifest-path", manifest, "--all-features", "check", "--config", "deny.toml"])
-            .args(["licenses", "bans", "sources"])
+            .args(["--manifest-path", manifest, "--config", "deny.toml", "--all-features", "--locked"])
+            .args(["check", "licenses", "bans", "sources"])
             .run()?;
     }
     Ok(())

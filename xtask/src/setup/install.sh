@@ -19,7 +19,5 @@ fi
 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --no-install-recommends --no-remove -- "$@"
 
 for service in $services; do
-    if [ -e "/etc/init.d/$service" ]; then
-        update-rc.d "$service" disable
-    fi
+    update-rc.d "$service" disable
 done

@@ -51,4 +51,4 @@ pub(super) const TOOLS: &[Tool] = &[
 
 /// Services that come with a package: (package, service). They are neither started nor enabled when `setup` installs
 /// the package: the tests start the programs themselves, inside their own namespaces.
-pub(super) const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx"), ("iperf3", "iperf3")];
+pub(super) const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx")];
