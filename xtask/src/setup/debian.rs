@@ -23,7 +23,7 @@ pub(super) fn is_here() -> bool {
 pub(super) fn ensure(rustup: Option<KernelCompiler>) -> Result<KernelCompiler> {
     let mut wanted: Vec<&str> = TOOLS.iter().flat_map(|tool| tool.debian).copied().collect();
     if rustup.is_none() {
-        wanted.extend(packages::COMPILER.iter().chain(packages::LINKER));
+        wanted.extend(packages::COMPILER);
     }
     let mut lists = Lists::AsTheyWere;
     install(&missing(&wanted)?, &mut lists)?;
@@ -31,7 +31,7 @@ pub(super) fn ensure(rustup: Option<KernelCompiler>) -> Result<KernelCompiler> {
         return Ok(rustup);
     }
     let (version, llvm) = toolchain::debian_rustc()?;
-    install(&missing(&packages::llvm(llvm).each_ref().map(String::as_str))?, &mut lists)?;
+    install(&missing(&[&packages::llvm(llvm)])?, &mut lists)?;
     toolchain::ensure_bpf_linker(llvm)?;
     Ok(KernelCompiler::Debian { version, llvm })
 }
@@ -59,12 +59,14 @@ fn install(packages: &[&str], lists: &mut Lists) -> Result<()> {
         Tool::as_root("sh", &[])?.args(["-c", UPDATE]).show("apt-get update").hint("check apt's sources").run()?;
         *lists = Lists::UpToDate;
     }
-    let new = SERVICES.iter().filter(|(package, _)| packages.contains(package));
-    let services: Vec<&str> = new.map(|(_, service)| *service).collect();
+    let owners: Vec<&str> = SERVICES.iter().map(|(package, _)| *package).collect();
+    let new = missing(&owners)?;
+    let services = SERVICES.iter().filter(|(package, _)| new.contains(package)).map(|(_, service)| *service);
+    let services = services.collect::<Vec<_>>().join(" ");
 
-    eprintln!("setup: installing {} Debian packages; no service is started or enabled", packages.len());
+    eprintln!("setup: installing Debian packages; no service is started or enabled");
     Tool::as_root("sh", &[])?
-        .args(["-c", INSTALL, "install", &services.join(" ")])
+        .args(["-c", INSTALL, "install", &services])
         .args(packages)
         .show(format!("apt-get install --no-install-recommends --no-remove {}", packages.join(" ")))
         .hint(

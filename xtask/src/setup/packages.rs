@@ -10,12 +10,9 @@ pub(crate) const CARGO_DENY: &str = "0.20.2";
 /// before it. The LLVM that belongs to it is known only once it is there: see [`llvm`].
 pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
-/// What bpf-linker is linked with, beside LLVM.
-pub(super) const LINKER: &[&str] = &["g++", "zlib1g-dev", "libzstd-dev"];
-
-/// Debian's packages of the LLVM that bpf-linker is linked with.
-pub(super) fn llvm(major: u32) -> [String; 2] {
-    [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")]
+/// Debian's package of the LLVM that bpf-linker is linked with.
+pub(super) fn llvm(major: u32) -> String {
+    format!("llvm-{major}-dev")
 }
 
 /// A program that the demo or the tests run.
@@ -49,6 +46,6 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "iperf3", debian: &["iperf3"], fedora: "iperf3", arch: "iperf3" },
 ];
 
-/// Services that come with a package: (package, service). They are neither started nor enabled when `setup` installs
-/// the package: the tests start the programs themselves, inside their own namespaces.
-pub(super) const SERVICES: &[(&str, &str)] = &[("nginx-light", "nginx")];
+/// Services that come with what is installed: (Debian's package, service). One that `setup` brings in is neither started
+/// nor enabled: the tests start the program themselves, inside their own namespaces. One that was there is left alone.
+pub(super) const SERVICES: &[(&str, &str)] = &[("nginx", "nginx")];

@@ -104,7 +104,7 @@ pub(super) fn ensure_bpf_linker(llvm: u32) -> Result<()> {
     install("bpf-linker", BPF_LINKER)
         .args(["--no-default-features", "--features", &format!("llvm-{llvm}")])
         .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"))
-        .hint(format!("it is linked with {}", packages::llvm(llvm).join(" and ")))
+        .hint(format!("it is linked with {}", packages::llvm(llvm)))
         .run()?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
