@@ -135,6 +135,22 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
+    /// Most problems that are listed one by one.
+    pub const MAX: usize = 100;
+
+    /// The first [`Self::MAX`] problems, and how many more there are.
+    #[must_use]
+    pub fn capped(mut problems: Vec<Problem>) -> Problems {
+        let more = problems.len().saturating_sub(Self::MAX);
+        if more > 0 {
+            problems.truncate(Self::MAX);
+            let last =
+                Problem { severity: problems[0].severity, ..Problem::error("", format!("and {more} more like these")) };
+            problems.push(last.at(&problems[0].file.clone(), None));
+        }
+        Problems(problems)
+    }
+
     /// The REST form of the first problem.
     #[must_use]
     pub fn api_message(&self) -> String {

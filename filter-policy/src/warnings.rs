@@ -5,7 +5,7 @@
 use filter_core::{Address, protected};
 use ipnet::IpNet;
 
-use crate::{Entry, Lines, Policy, Problem, Sandbox, address, validate::placed};
+use crate::{Entry, Lines, Policy, Problem, Problems, Sandbox, address, validate::placed};
 
 /// What the author of a sandbox should know. `lines` places the warnings.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn warnings(sandbox: &Sandbox, lines: Option<&Lines>) -> Vec<Problem> {
     found.extend(protected(&policy.allow));
     found.extend(names(policy));
     found.extend(not_enforced(policy));
-    found.into_iter().map(|warning| placed(warning, lines)).collect()
+    Problems::capped(found.into_iter().map(|warning| placed(warning, lines)).collect()).0
 }
 
 /// Entries that no packet ever meets.
@@ -54,7 +54,7 @@ fn protected(entries: &[Entry<IpNet>]) -> Vec<Problem> {
 fn is_protected(net: &IpNet) -> bool {
     let both_ends =
         protected::covers(&Address::from(net.network())) && protected::covers(&Address::from(net.broadcast()));
-    both_ends && net.prefix_len() >= if matches!(net, IpNet::V4(_)) { 4 } else { 7 }
+    both_ends && net.prefix_len() >= if matches!(net, IpNet::V4(_)) { 3 } else { 7 }
 }
 
 fn names(policy: &Policy) -> Vec<Problem> {

@@ -49,9 +49,10 @@ impl Lines {
 
     /// Remembers where `field` was written.
     pub(super) fn insert(&mut self, field: &str, line: u32) {
-        if field.starts_with("network.allowOut[") {
+        let is_entry = |list: &str| field.strip_prefix(list).is_some_and(|rest| !rest.contains(['.', '[']));
+        if is_entry("network.allowOut[") {
             self.allow_out.push(line);
-        } else if field.starts_with("network.denyOut[") {
+        } else if is_entry("network.denyOut[") {
             self.deny_out.push(line);
         } else {
             self.fields.insert(field.to_owned(), line);

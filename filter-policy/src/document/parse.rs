@@ -48,7 +48,7 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Parsed>, Problems> {
             Err(mut found) => problems.append(&mut found),
         }
     }
-    if problems.is_empty() { Ok(parsed) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(parsed) } else { Err(Problems::capped(problems)) }
 }
 
 /// Checks that no id is used twice, in one file or over several.
@@ -69,7 +69,7 @@ pub fn check_unique(documents: &[Parsed]) -> Result<(), Problems> {
             }
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(()) } else { Err(Problems::capped(problems)) }
 }
 
 /// Room for a million entries in a list and for thousands of documents, none for expansion. Values are never guessed: `no` and
@@ -94,6 +94,7 @@ fn options() -> serde_saphyr::Options {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
+        reject_unsupported_tags: true,
         with_snippet: false,
     }
 }
@@ -101,7 +102,9 @@ fn options() -> serde_saphyr::Options {
 fn syntax(error: &serde_saphyr::Error, file: &str) -> Problem {
     let error = error.without_snippet();
     let line = error.location().and_then(|at| u32::try_from(at.line()).ok()).filter(|line| *line > 0);
-    Problem::error("", error.to_string()).at(file, line)
+    let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    Problem::error("", message.to_owned()).at(file, line)
 }
 
 fn document(node: Node, file: &str) -> Result<Parsed, Vec<Problem>> {
@@ -123,6 +126,7 @@ fn document(node: Node, file: &str) -> Result<Parsed, Vec<Problem>> {
             }
         }
     }
+    problems.sort_by_key(|problem| problem.line);
     Err(problems.into_iter().map(|problem| problem.at(file, None)).collect())
 }
 
@@ -149,20 +153,20 @@ fn mistyped(field: String, message: &str, found: Option<&Value>) -> Problem {
         expected if expected.starts_with("struct ") => "fields",
         expected => expected,
     };
-    let (found, hint) = match found {
-        Some(Value::Null) => ("nothing", None),
-        Some(Value::Bool(_)) => ("true or false", Some("put it in quotes")),
-        Some(Value::Number(_)) => ("a number", Some("put it in quotes")),
-        Some(Value::String(_)) => ("text", None),
-        Some(Value::Array(_)) => ("a list", None),
-        Some(Value::Object(_)) => ("fields", None),
-        None => ("something else", None),
+    let (found, quotes_help) = match found {
+        Some(Value::Null) => ("nothing", false),
+        Some(Value::Bool(_)) => ("true or false", true),
+        Some(Value::Number(_)) => ("a number", true),
+        Some(Value::String(_)) => ("text", false),
+        Some(Value::Array(_)) => ("a list", false),
+        Some(Value::Object(_)) => ("fields", true),
+        None => ("something else", false),
     };
-    let problem = Problem::error(field, format!("expected {expected}, found {found}"));
-    match hint {
-        Some(hint) if expected == "text" => problem.hint(hint),
-        _ => problem,
+    if !message.starts_with("invalid type") {
+        return Problem::error(field, format!("expected {expected}"));
     }
+    let problem = Problem::error(field, format!("expected {expected}, found {found}"));
+    if quotes_help && expected == "text" { problem.hint("put it in quotes") } else { problem }
 }
 
 fn at_path<'v>(value: &'v Value, path: &serde_path_to_error::Path) -> Option<&'v Value> {

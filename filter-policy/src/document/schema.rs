@@ -88,9 +88,10 @@ fn pointer(place: &Place) -> String {
 }
 
 fn unknown(place: &Place, key: &str) -> Problem {
-    let problem = Problem::error(join(place.path, key), "unknown field");
+    let shown: String = key.escape_debug().take(80).collect();
+    let problem = Problem::error(join(place.path, &shown), "unknown field");
     match suggestion(place, key) {
-        Some(name) => problem.hint(format!("did you mean {name:?}?")),
+        Some(meant) => problem.hint(format!("did you mean {meant}?")),
         None => problem.hint(format!("known here: {}", place.fields.join(", "))),
     }
 }
@@ -101,9 +102,13 @@ fn suggestion(place: &Place, key: &str) -> Option<String> {
     let near = |name: &&&str| strsim::jaro_winkler(&plain(name), &plain(key));
     let best = place.fields.iter().max_by(|a, b| near(a).total_cmp(&near(b)))?;
     if near(&best) >= 0.85 {
-        return Some((*best).to_owned());
+        return Some(format!("{best:?}"));
     }
-    PLACES.iter().find(|other| other.fields.contains(&key)).map(|other| join(other.path, key))
+    let elsewhere = PLACES.iter().find(|other| other.fields.contains(&key))?;
+    Some(match elsewhere.path {
+        "" => format!("{key:?} at the top of the document"),
+        path => format!("{:?}", join(path, key)),
+    })
 }
 
 fn join(path: &str, name: &str) -> String {

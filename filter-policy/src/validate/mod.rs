@@ -7,7 +7,7 @@ mod attachment;
 mod network;
 mod transforms;
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use filter_core::abi::SandboxConfig;
 use ipnet::IpNet;
@@ -49,7 +49,7 @@ impl Found {
     }
 
     fn into_problems(self, lines: Option<&Lines>) -> Problems {
-        Problems(self.problems.into_iter().map(|problem| placed(problem, lines)).collect())
+        Problems::capped(self.problems.into_iter().map(|problem| placed(problem, lines)).collect())
     }
 }
 
@@ -70,8 +70,7 @@ fn checked(document: &Document, limits: &Limits, found: &mut Found) -> Option<Sa
     }
     let id = SandboxId::parse(&document.id);
     if id.is_none() {
-        let problem = Problem::error("id", format!("{:?}: not 1 to 32 of the characters a-z and 0-9", document.id));
-        found.push(problem.api("Invalid sandbox ID"));
+        found.push(quoted("id", &document.id, "not 1 to 32 of the characters a-z and 0-9").api("Invalid sandbox ID"));
     }
     let name = document.name.as_deref().and_then(|name| found.take(check_name(name)));
     let attach = found.take(attachment::attach(&document.attach));
@@ -200,7 +199,16 @@ fn inbound_from(list: &[String], found: &mut Found) -> Vec<IpNet> {
 
 /// A problem with an entry: its text in quotes, then what is wrong.
 fn quoted(field: &str, text: &str, why: impl AsRef<str>) -> Problem {
-    Problem::error(field, format!("{text:?}: {}", why.as_ref()))
+    Problem::error(field, format!("{:?}: {}", shortened(text), why.as_ref()))
+}
+
+/// The text, or as much of it as a person reads.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 300;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {

@@ -4,7 +4,7 @@
 
 use ipnet::IpNet;
 
-use super::{Found, quoted, transforms};
+use super::{Found, quoted, shortened, transforms};
 use crate::{
     Entry, Limits, Policy, Problem, Problems, address,
     document::{Lines, Network},
@@ -62,7 +62,7 @@ fn denied(list: &[String], found: &mut Found) -> Vec<Entry<IpNet>> {
     let entries = list.iter().enumerate().filter_map(|(index, text)| {
         let value = found.take(denied_entry(text).map_err(|(why, hint)| {
             let problem = quoted(&format!("network.denyOut[{index}]"), text, why);
-            problem.hint(hint).api(format!("invalid denied CIDR {text}"))
+            problem.hint(hint).api(format!("invalid denied CIDR {}", shortened(text)))
         }))?;
         Some(Entry { value, text: text.clone(), index: position(index) })
     });
@@ -90,7 +90,9 @@ fn allowed(list: &[String], policy: &mut Policy, found: &mut Found) {
             Ok((address, net)) if address.is_unspecified() && net.prefix_len() > 0 => {
                 let problem = quoted(&field(), text, "the unspecified address cannot be allowed");
                 found.push(
-                    problem.hint("allow everything with \"0.0.0.0/0\"").api(format!("invalid allowed address {text}")),
+                    problem
+                        .hint("allow everything with \"0.0.0.0/0\"")
+                        .api(format!("invalid allowed address {}", shortened(text))),
                 );
             }
             Ok((_, value)) => policy.allow.push(Entry { value, text: text.clone(), index }),
@@ -115,7 +117,7 @@ fn neither(field: &str, text: &str, why: NameError) -> Problem {
     };
     quoted(field, text, &what)
         .hint(hint)
-        .api(format!("invalid allowed entry {text}: neither an address nor a domain ({what})"))
+        .api(format!("invalid allowed entry {}: neither an address nor a domain ({what})", shortened(text)))
 }
 
 fn ingress(network: &Network, found: &mut Found) -> Ingress {

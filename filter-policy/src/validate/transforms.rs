@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, quoted};
+use super::{Found, quoted, shortened};
 use crate::{
     Limits, Problem, Secret,
     document::{EgressProxy, Rule},
@@ -23,7 +23,7 @@ pub(super) fn transforms(rules: &BTreeMap<String, Vec<Rule>>, limits: &Limits, f
     }
     let mut transforms = Vec::new();
     for (key, list) in rules {
-        let field = format!("network.rules.{key}");
+        let field = format!("network.rules.{}", shortened(&key.escape_debug().to_string()));
         let host = found.take(rule_host(&field, key, limits));
         if list.len() > limits.transforms_per_host {
             let message = format!("{} transforms are too many: {} is the most", list.len(), limits.transforms_per_host);
@@ -79,10 +79,11 @@ pub(super) fn egress_proxy(proxy: &EgressProxy) -> Result<policy::EgressProxy, P
 pub(super) fn mask_request_host(mask: &str) -> Result<(), Problem> {
     const FIELD: &str = "network.maskRequestHost";
     if !mask.is_ascii() {
-        let text = format!("mask request host '{mask}' is not ASCII. Please use ASCII characters only.");
+        let text = format!("mask request host '{}' is not ASCII. Please use ASCII characters only.", shortened(mask));
         return Err(quoted(FIELD, mask, "is not ASCII").api(text));
     }
-    let refuse = || quoted(FIELD, mask, "not a host").api(format!("mask request host is not valid: {mask}"));
+    let refuse =
+        || quoted(FIELD, mask, "not a host").api(format!("mask request host is not valid: {}", shortened(mask)));
     let plain = mask.replace("${PORT}", "65535");
     let (host, port) = match plain.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
