@@ -30,6 +30,9 @@ pub enum NameError {
     Wildcard,
 }
 
+/// Longest text that is looked at: every character of the longest name in four bytes, and a dot.
+const MAX_TEXT_BYTES: usize = 253 * 4 + 1;
+
 /// A name in its one comparable form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
@@ -40,6 +43,9 @@ impl Name {
     /// # Errors
     /// When `text` is no name; see the invariant of this module.
     pub fn parse(text: &str) -> Result<Name, NameError> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(NameError::Length);
+        }
         let name = if text.is_ascii() { text.to_ascii_lowercase() } else { to_a_labels(text)? };
         let name = name.strip_suffix('.').unwrap_or(&name);
         if name.is_empty() {
@@ -157,4 +163,112 @@ fn check_label(label: &str) -> Result<(), NameError> {
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
     hex || label.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> NamePattern {
+        NamePattern::parse(text).unwrap()
+    }
+
+    #[test]
+    fn matching() {
+        for (entry, yes, no) in [
+            (
+                "example.com",
+                &["example.com", "EXAMPLE.Com", "example.com."][..],
+                &[
+                    "a.example.com",
+                    "example.com..",
+                    "xexample.com",
+                    "example.co",
+                    "example.com.evil.net",
+                    "example.com:443",
+                ][..],
+            ),
+            (
+                "*.example.com",
+                &["a.example.com", "a.b.c.example.com", "A.EXAMPLE.COM.", "_x.example.com", "1.example.com"][..],
+                &[
+                    "example.com",
+                    ".example.com",
+                    "..example.com",
+                    "xexample.com",
+                    "a.example.com.evil.net",
+                    "*.example.com",
+                ][..],
+            ),
+            (
+                "*",
+                &["a", "example.com", "xn--bcher-kva.example", "bücher.example"][..],
+                &[
+                    "",
+                    ".",
+                    "1.2.3.4",
+                    "1.2.3.4.",
+                    "::1",
+                    "[::1]",
+                    "0x7f.1",
+                    "2130706433",
+                    "127.1",
+                    "a b",
+                    "a..b",
+                    "a.com:80",
+                    "user@a.com",
+                    "a\0.com",
+                    "a.com\r\n",
+                    "a.com/",
+                    "١.٢.٣.٤",
+                    "１.２.３.４",
+                    "1。2。3。4",
+                ][..],
+            ),
+            (
+                "bücher.example",
+                &["bücher.example", "BÜCHER.example", "xn--bcher-kva.example", "XN--BCHER-KVA.EXAMPLE"][..],
+                &["bucher.example"][..],
+            ),
+            ("*.xn--bcher-kva.example", &["a.bücher.example", "a。bücher.example"][..], &["bücher.example"][..]),
+            ("straße.example", &["straße.example", "xn--strae-oqa.example"][..], &["strasse.example"][..]),
+        ] {
+            for name in yes {
+                assert!(pattern(entry).matches(name), "{entry} {name:?}");
+            }
+            for name in no {
+                assert!(!pattern(entry).matches(name), "{entry} {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        let label = "a".repeat(63);
+        let name = [label.as_str(), &label, &label, &"a".repeat(61)].join(".");
+        assert_eq!(name.len(), 253);
+        assert!(Name::parse(&name).is_ok());
+        assert!(Name::parse(&format!("{name}.")).is_ok());
+        assert_eq!(Name::parse(&format!("a{name}")), Err(NameError::Label));
+        assert_eq!(Name::parse(&format!("{name}a")), Err(NameError::Length));
+        assert_eq!(Name::parse(&"ü".repeat(60)), Err(NameError::Label), "an A-label is what counts");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
+
+        #[test]
+        fn a_name_is_its_own_canonical_form(text in "[a-zA-Z0-9üß。．*_. -]{0,12}|\\PC{0,12}") {
+            if let Ok(name) = Name::parse(&text) {
+                prop_assert_eq!(Name::parse(name.as_str()), Ok(name.clone()));
+                prop_assert!(NamePattern::Exact(name.clone()).matches(&text));
+                prop_assert!(name.as_str().parse::<IpAddr>().is_err());
+            }
+            if let Ok(pattern) = NamePattern::parse(&text) {
+                prop_assert_eq!(NamePattern::parse(&pattern.to_string()), Ok(pattern));
+            }
+        }
+    }
 }
