@@ -48,7 +48,7 @@ pub fn compile(policy: &Policy, operator: &Operator, generation: u32) -> Compile
         Compiled { entries: Vec::with_capacity(items.len()), capture, parents: Vec::with_capacity(items.len()) };
     let mut above: Vec<Level> = Vec::new();
     for item in items {
-        while above.last().is_some_and(|level| !level.covers(&item)) {
+        while above.last().is_some_and(|level| !covers(level.address, level.bits, item.address)) {
             above.pop();
         }
         let barrier = item.is_v4_root();
@@ -107,12 +107,6 @@ struct Level {
     attributes: u8,
     /// The emitted entry that answers for it.
     entry: u32,
-}
-
-impl Level {
-    fn covers(&self, item: &Item) -> bool {
-        self.bits <= item.bits && covers(self.address, self.bits, item.address)
-    }
 }
 
 const ALLOWED: u8 = 1 << 0;
