@@ -9,15 +9,24 @@ shift
 # decision and stays, unless an interrupted run of this script left it.
 policy=/usr/sbin/policy-rc.d
 mark='# made by `cargo xtask setup` for the time of an installation'
+temporary=
 if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' HUP INT TERM
-    printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
-    chmod 755 "$policy"
+    temporary=$policy
 fi
 
-apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --no-install-recommends --no-remove -- "$@"
+finish() {
+    rm -f $temporary
+    for service in $services; do
+        if [ -e "/etc/init.d/$service" ]; then
+            update-rc.d "$service" disable
+        fi
+    done
+}
+trap finish EXIT
+trap 'exit 130' HUP INT TERM
 
-for service in $services; do
-    update-rc.d "$service" disable
-done
+if [ -n "$temporary" ]; then
+    printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$temporary"
+    chmod 755 "$temporary"
+fi
+apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --no-install-recommends --no-remove -- "$@"
