@@ -1,10 +1,6 @@
-//! The sandbox filter's daemon and command line.
+//! The command `filter-ctl`.
 #![forbid(unsafe_code)]
 
-mod api;
-mod cli;
-mod daemon;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    filter_ctl::cli::main()
 }

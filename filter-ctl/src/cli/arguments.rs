@@ -1,0 +1,258 @@
+//! The arguments: every command, its options and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use filter_policy::SandboxId;
+
+use super::destination::Destination;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused: the request, a document, or what the daemon found in its way
+  2  the command line is wrong
+  3  no daemon, or it went away
+  4  denied (explain --exit-code)";
+
+/// Decide what a sandbox may reach on the network, enforced in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "filter-ctl", version, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct Common {
+    /// The socket that the daemon answers on
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "SANDBOX_FILTER_SOCKET",
+        hide_env_values = true,
+        default_value = "/run/sandbox-filter/api.sock"
+    )]
+    pub(super) socket: PathBuf,
+    /// Print JSON with stable field names; errors too, on standard error
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// When to use colours; `auto` means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(super) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create sandboxes or change them, all of the documents or none
+    ///
+    /// A document that says what is in effect already changes nothing, so applying twice is safe. The command returns when the
+    /// kernel has confirmed that no packet is judged by an older policy.
+    #[command(after_help = "Example:\n  filter-ctl apply -f agent.yaml --dry-run")]
+    Apply {
+        #[command(flatten)]
+        files: Files,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Show the entries that an update adds and removes
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Show what is in effect
+    ///
+    /// Without ID a line for each sandbox, with it everything about one.
+    #[command(
+        after_help = "Examples:\n  filter-ctl get agent\n  filter-ctl get agent -o yaml > agent.yaml     to edit and apply"
+    )]
+    Get {
+        /// Id of a sandbox
+        #[arg(value_parser = id)]
+        id: Option<SandboxId>,
+        /// Print documents only, as `apply` reads them; passwords and header values are left out
+        #[arg(short, long, value_name = "yaml|json", hide_possible_values = true)]
+        output: Option<Format>,
+    },
+    /// End sandboxes and shut their devices
+    ///
+    /// Nothing passes a shut device, in no direction, until it vanishes or is detached.
+    #[command(after_help = "Example:\n  filter-ctl delete agent")]
+    Delete {
+        /// Ids of sandboxes
+        #[arg(required = true, value_parser = id, value_name = "ID")]
+        ids: Vec<SandboxId>,
+    },
+    /// End sandboxes and leave their devices unfiltered
+    #[command(after_help = "Example:\n  filter-ctl detach agent")]
+    Detach {
+        /// Ids of sandboxes, deleted ones too
+        #[arg(required = true, value_parser = id, value_name = "ID")]
+        ids: Vec<SandboxId>,
+    },
+    /// Check documents without a daemon and without rights
+    ///
+    /// Whether a device exists and an address is free is for the daemon to say: apply --dry-run.
+    #[command(after_help = "Example:\n  filter-ctl check -f policies/")]
+    Check {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Show denied packets as they happen
+    ///
+    /// What is denied several times within a second is one line. With --json every event is a line of its own.
+    #[command(after_help = "Example:\n  filter-ctl watch agent")]
+    Watch {
+        /// Id of a sandbox; all of them without it
+        #[arg(value_parser = id)]
+        id: Option<SandboxId>,
+    },
+    /// Ask whether a packet would pass, and what decides it
+    ///
+    /// The program that is attached to the sandbox's device judges a packet made for the question. Nothing is sent, counted or
+    /// told. Names are not resolved: ask with an address.
+    #[command(
+        after_help = "Destinations:\n  203.0.113.9  203.0.113.9:8080  [2001:db8::9]:443  https://203.0.113.9/\n  \
+                      tcp:203.0.113.9:22  udp:203.0.113.9:53  icmp:203.0.113.9\n\n\
+                      Example:\n  filter-ctl explain agent udp:1.1.1.1:53"
+    )]
+    Explain {
+        /// Id of the sandbox that sends
+        #[arg(value_parser = id)]
+        id: SandboxId,
+        /// Where to: an address, with a port or a protocol or in a URL
+        #[arg(value_name = "DESTINATION")]
+        destination: Destination,
+        /// Exit with 4 when it is denied
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Run the daemon: it alone changes the kernel, the other commands ask it
+    ///
+    /// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN. What is enforced goes on when it ends. RUST_LOG sets how much it
+    /// tells.
+    #[command(after_help = "Example:\n  sudo RUST_LOG=debug filter-ctl daemon")]
+    Daemon {
+        /// The operator's configuration [default: /etc/sandbox-filter/config.yaml, where there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Where documents are kept
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/sandbox-filter")]
+        state_dir: PathBuf,
+        /// Where kernel objects are pinned, in a BPF file system
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
+        pin_dir: PathBuf,
+    },
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  filter-ctl completion bash > /usr/share/bash-completion/completions/filter-ctl"
+    )]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true, after_help = "Example:\n  filter-ctl man /usr/share/man/man1")]
+    Man {
+        /// The directory, which exists
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// Documents in YAML or JSON: files, directories (their *.yaml, *.yml and *.json), or - for standard input
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE|DIR|-")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Yaml,
+    Json,
+}
+
+fn id(text: &str) -> Result<SandboxId, &'static str> {
+    SandboxId::parse(text).ok_or("an id has 1 to 32 of the characters a-z and 0-9")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, ErrorKind> {
+        Arguments::try_parse_from(format!("filter-ctl {line}").split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn tree_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn accepts() {
+        for line in [
+            "apply -f a.yaml",
+            "apply -f a.yaml b.yaml -f dir --dry-run -v",
+            "apply --file - --json",
+            "--json get",
+            "get agent7 -o yaml",
+            "get --socket /tmp/s --color never",
+            "delete a b c",
+            "detach a",
+            "check -f -",
+            "watch",
+            "watch a --json",
+            "explain a 1.1.1.1 --exit-code",
+            "daemon",
+            "daemon --config c --state-dir s --pin-dir p --socket x --json",
+            "completion zsh",
+            "man /tmp",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn refuses() {
+        for (line, kind) in [
+            ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("apply", ErrorKind::MissingRequiredArgument),
+            ("apply a.yaml", ErrorKind::UnknownArgument),
+            ("check -f", ErrorKind::InvalidValue),
+            ("get Agent", ErrorKind::ValueValidation),
+            ("get ../a", ErrorKind::ValueValidation),
+            ("get a b", ErrorKind::UnknownArgument),
+            ("get -o toml", ErrorKind::InvalidValue),
+            ("delete", ErrorKind::MissingRequiredArgument),
+            ("explain a", ErrorKind::MissingRequiredArgument),
+            ("explain a example.com", ErrorKind::ValueValidation),
+            ("completion csh", ErrorKind::InvalidValue),
+            ("frobnicate", ErrorKind::InvalidSubcommand),
+            ("get --color sometimes", ErrorKind::InvalidValue),
+        ] {
+            assert_eq!(parse(line).err(), Some(kind), "{line}");
+        }
+    }
+}
