@@ -1,6 +1,6 @@
 //! From a document's `attach` to the device on the host's side, and what is known of the gateway behind it.
 
-use crate::netlink::{self, Link, addresses_of};
+use crate::netlink::{self, DeviceAddress, Link};
 use crate::{DeviceError, Error, Namespace};
 use filter_policy::{Attach, NetnsRef};
 use rtnetlink::packet_route::link::{InfoKind, LinkLayerType};
@@ -21,6 +21,43 @@ pub struct Device {
     pub gateway_mac: [u8; 6],
     /// Addresses of the gateway.
     pub gateway: Vec<IpAddr>,
+    /// Whether it is switched on.
+    pub up: bool,
+}
+
+/// The devices and addresses of a namespace at one moment.
+pub struct Survey {
+    links: Vec<Link>,
+    addresses: Vec<DeviceAddress>,
+}
+
+impl Survey {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or asked.
+    pub fn take(namespace: &Namespace) -> Result<Survey, Error> {
+        Ok(Survey { links: netlink::links(namespace)?, addresses: netlink::addresses(namespace)? })
+    }
+
+    /// All addresses of the namespace.
+    #[must_use]
+    pub fn addresses(&self) -> &[DeviceAddress] {
+        &self.addresses
+    }
+
+    /// MAC and IP addresses of the gateway behind a device: the device itself, or the bridge that it is a port of.
+    #[must_use]
+    pub fn gateway(&self, ifindex: u32) -> Option<([u8; 6], Vec<IpAddr>)> {
+        let by_index = |index| self.links.iter().find(|link| link.ifindex == index);
+        let link = by_index(ifindex)?;
+        let side = match link.controller {
+            Some(index) => by_index(index)?,
+            None => link,
+        };
+        let of_side = self.addresses.iter().filter(|entry| entry.ifindex == side.ifindex);
+        Some((side.mac?, of_side.map(|entry| entry.address.addr()).collect()))
+    }
 }
 
 impl Device {
@@ -61,15 +98,12 @@ impl Device {
         if routes.contains(&link.ifindex) || link.controller.is_some_and(|index| routes.contains(&index)) {
             return Err(DeviceError::DefaultRoute(link.name).into());
         }
-        let bridge = match link.controller {
-            Some(index) => netlink::links(namespace)?.into_iter().find(|other| other.ifindex == index),
-            None => None,
-        };
-        let gateway_side = bridge.as_ref().unwrap_or(&link);
-        let addresses = netlink::addresses(namespace)?;
+        let vanished = || DeviceError::Missing { device: link.name.clone(), namespace: namespace.label().to_owned() };
+        let (gateway_mac, gateway) = Survey::take(namespace)?.gateway(link.ifindex).ok_or_else(vanished)?;
         Ok(Device {
-            gateway: addresses_of(&addresses, gateway_side.ifindex),
-            gateway_mac: gateway_side.mac.unwrap_or_default(),
+            gateway,
+            gateway_mac,
+            up: link.up,
             name: link.name,
             ifindex: link.ifindex,
             netns,

@@ -12,6 +12,7 @@ use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use filter_core::abi::{self, LivingValue, SlotEntry};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -28,6 +29,7 @@ pub(crate) struct Instance {
     overflow: HashMap<MapData, u32, Pod<SlotEntry>>,
     living: LpmTrie<MapData, [u8; 16], Pod<LivingValue>>,
     in_living: Table,
+    assigned: BTreeSet<u32>,
 }
 
 impl Instance {
@@ -46,13 +48,10 @@ impl Instance {
         classifier(&mut ebpf).load()?;
         let living = take::<LpmTrie<MapData, [u8; 16], Pod<LivingValue>>>(&mut ebpf, "LIVING")?;
         let in_living = read_living(&living)?;
-        Ok(Instance {
-            slots: take(&mut ebpf, "SLOTS")?,
-            overflow: take(&mut ebpf, "OVERFLOW")?,
-            living,
-            in_living,
-            ebpf,
-        })
+        let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
+        let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
+        let assigned = read_assigned(&slots, &overflow)?;
+        Ok(Instance { slots, overflow, living, in_living, assigned, ebpf })
     }
 
     /// The loaded program.
@@ -62,6 +61,7 @@ impl Instance {
 
     /// Makes packets of a device belong to a slot.
     pub(crate) fn assign(&mut self, ifindex: u32, slot: u32) -> Result<(), Error> {
+        self.assigned.insert(ifindex);
         let entry = SlotEntry { ifindex, slot };
         let at = ifindex & (abi::SLOTS - 1);
         let there = self.slots.get(&at, 0).map_err(Error::map("SLOTS"))?.0;
@@ -73,6 +73,7 @@ impl Instance {
 
     /// Makes packets of a device belong to nobody.
     pub(crate) fn release(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.assigned.remove(&ifindex);
         let at = ifindex & (abi::SLOTS - 1);
         let there = self.slots.get(&at, 0).map_err(Error::map("SLOTS"))?.0;
         if there.ifindex == ifindex {
@@ -83,6 +84,11 @@ impl Instance {
             Err(MapError::SyscallError(refusal)) if refusal.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::map("OVERFLOW")(error)),
         }
+    }
+
+    /// Whether no device belongs to a slot.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.assigned.is_empty()
     }
 
     /// Attaches the program to a device, first in the order of its TCX programs, and pins the link.
@@ -158,6 +164,23 @@ fn classifier(ebpf: &mut Ebpf) -> &mut SchedClassifier {
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
     let map = ebpf.take_map(name).expect("the object has the map");
     T::try_from(map).map_err(Error::map(name))
+}
+
+fn read_assigned(
+    slots: &Array<MapData, Pod<SlotEntry>>,
+    overflow: &HashMap<MapData, u32, Pod<SlotEntry>>,
+) -> Result<BTreeSet<u32>, Error> {
+    let mut assigned = BTreeSet::new();
+    for entry in slots.iter() {
+        let ifindex = entry.map_err(Error::map("SLOTS"))?.0.ifindex;
+        if ifindex != 0 {
+            assigned.insert(ifindex);
+        }
+    }
+    for ifindex in overflow.keys() {
+        assigned.insert(ifindex.map_err(Error::map("OVERFLOW"))?);
+    }
+    Ok(assigned)
 }
 
 fn read_living(living: &LpmTrie<MapData, [u8; 16], Pod<LivingValue>>) -> Result<Table, Error> {

@@ -20,7 +20,7 @@ mod shared;
 mod sys;
 
 pub use counters::Counters;
-pub use device::Device;
+pub use device::{Device, Survey};
 pub use error::{DeviceError, Error};
 pub use events::Events;
 pub use explain::Judgement;
@@ -48,10 +48,20 @@ pub struct Place {
     pub ifindex: u32,
 }
 
+/// What the kernel enforces in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotState {
+    /// The attachment.
+    pub config: SandboxConfig,
+    /// Generation of the policy.
+    pub generation: u32,
+}
+
 /// The kernel objects of one daemon.
 pub struct Dataplane {
     pins: Pins,
     shared: Shared,
+    own_netns: u64,
     instances: HashMap<u64, Instance>,
 }
 
@@ -69,7 +79,7 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
-        Ok(Dataplane { pins, shared, instances: HashMap::from([(own, instance)]) })
+        Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]) })
     }
 
     /// The deny events of all sandboxes. One consumer at a time.
@@ -159,8 +169,22 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place.slot)?;
-        instance(&mut self.instances, &self.pins, place.netns_inode)?.release(place.ifindex)?;
+        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        instance.release(place.ifindex)?;
+        if instance.is_idle() && place.netns_inode != self.own_netns {
+            self.instances.remove(&place.netns_inode);
+            self.pins.forget_namespace(place.netns_inode)?;
+        }
         self.shared.clear(&self.pins, place.slot)
+    }
+
+    /// What the kernel enforces in a slot; `None` when it is empty.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn state(&self, slot: u32) -> Result<Option<SlotState>, Error> {
+        let (config, generation) = (self.shared.config(slot)?, self.shared.generation(slot)?);
+        Ok(config.zip(generation).map(|(config, generation)| SlotState { config, generation }))
     }
 
     /// Slots whose links are pinned, whoever did it.

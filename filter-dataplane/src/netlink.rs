@@ -1,14 +1,14 @@
 //! What the kernel says about links, addresses and routes of a namespace.
 
 use crate::{Error, Namespace};
-use futures_util::TryStreamExt;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,18 @@ pub fn default_route_devices(namespace: &Namespace) -> Result<Vec<u32>, Error> {
     })
 }
 
+/// Notices that a link or an address of the process's namespace has changed; what has, is for the caller to look up.
+///
+/// # Errors
+/// When the kernel refuses the subscription. Must be called inside a tokio runtime.
+pub fn notices() -> Result<impl Stream<Item = ()> + Send, Error> {
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
+        .map_err(|error| Error::Netlink { action: "subscribe to notices", reason: error.to_string() })?;
+    tokio::spawn(connection);
+    Ok(messages.map(drop))
+}
+
 /// The number by which `namespace` knows the other one, if it knows it.
 ///
 /// # Errors
@@ -110,7 +122,7 @@ pub(crate) fn number_of(namespace: &Namespace, other: &Namespace) -> Result<Opti
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
         request.header.flags = NLM_F_REQUEST;
         let mut answers = handle.request(request)?;
-        while let Some(answer) = futures_util::StreamExt::next(&mut answers).await {
+        while let Some(answer) = answers.next().await {
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(found)) = answer.payload {
                 return Ok(found.attributes.into_iter().find_map(|attribute| match attribute {
                     NsidAttribute::Id(id) if id >= 0 => Some(id),
@@ -203,9 +215,4 @@ fn out_of(route: RouteMessage) -> Vec<u32> {
             _ => Vec::new(),
         })
         .collect()
-}
-
-/// Addresses of a device that its neighbours know it by.
-pub(crate) fn addresses_of(all: &[DeviceAddress], ifindex: u32) -> Vec<IpAddr> {
-    all.iter().filter(|entry| entry.ifindex == ifindex).map(|entry| entry.address.addr()).collect()
 }

@@ -55,6 +55,12 @@ impl Pins {
         self.root.join("netns").join(inode.to_string())
     }
 
+    /// Removes what is pinned for a namespace that has no sandbox any more.
+    pub(crate) fn forget_namespace(&self, inode: u64) -> Result<(), Error> {
+        let directory = self.namespace(inode);
+        fs::remove_dir_all(&directory).map_err(Error::file("remove", directory))
+    }
+
     /// Path of the link of the sandbox in `slot`.
     pub(crate) fn link(&self, slot: u32) -> PathBuf {
         self.root.join("links").join(slot.to_string())

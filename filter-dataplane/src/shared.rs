@@ -76,6 +76,15 @@ impl Shared {
         Ok(Some(value.get(&0, 0).map_err(Error::map("SANDBOXES"))?.0))
     }
 
+    /// The generation of the policy in a slot, if there is one.
+    pub(crate) fn generation(&self, slot: u32) -> Result<Option<u32>, Error> {
+        let Some(policy) = found(self.policies.get(&slot, 0)).map_err(Error::map("POLICIES"))? else {
+            return Ok(None);
+        };
+        let any = found(policy.get(&Key::new(128, [0; 16]), 0)).map_err(Error::map("POLICIES"))?;
+        Ok(any.map(|value| value.0.generation))
+    }
+
     /// Gives a slot counters that stand at zero.
     pub(crate) fn reset_counters(&mut self, slot: u32) -> Result<(), Error> {
         let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;

@@ -1,6 +1,25 @@
 //! The node agent: the only writer of BPF maps, netlink and the store.
+//!
+//! One thread at a time changes anything: every request takes the [`Node`](node::Node) for as long as it works on it. What
+//! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
+mod apply;
+mod config;
+mod end;
+mod events;
+mod explain;
+mod lock;
+mod node;
+mod reconcile;
+mod refusal;
+mod server;
+mod status;
+mod store;
+
+use anyhow::Context;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a daemon finds and keeps its things.
 #[derive(Clone, Debug)]
@@ -22,6 +41,24 @@ pub struct Options {
 /// # Errors
 /// When it cannot start; the message says what is missing and what to do.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let _ = options;
-    anyhow::bail!("not yet")
+    let config = config::read(&options.config, options.config_required)?;
+    let _lock = lock::state_dir(&options.state_dir)?;
+    let listener = server::bind(&options.socket)?;
+    let node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
+    let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
+    let names = node.names();
+    let node = Arc::new(Mutex::new(node));
+
+    let events = events::pump(kernel_events, names);
+    tokio::spawn(reconcile::watch(node.clone()));
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping; enforcement goes on");
+    };
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
+    tracing::info!(socket = %options.socket.display(), "ready");
+    let served = server::serve(listener, node, events, stop).await;
+    server::unbind(&options.socket);
+    served
 }

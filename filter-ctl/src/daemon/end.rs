@@ -1,0 +1,49 @@
+//! The end of a sandbox.
+
+use super::node::Node;
+use super::refusal::Refusal;
+use super::status::device_label;
+use super::store::Record;
+use crate::api::{EndState, Ended};
+use filter_core::abi::{SandboxConfig, SandboxFlags};
+
+/// Seals a sandbox: nothing passes its device until that vanishes or is detached. A device made by somebody else outlives its
+/// sandbox, and must not become a way out.
+pub(super) fn delete(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
+    let held = node.held(id)?.clone();
+    let device = device_label(&held.sandbox, &held.record.device);
+    if held.gone {
+        forget(node, id)?;
+        return Ok(Ended { id: id.to_owned(), device, state: EndState::Gone });
+    }
+    let config = SandboxConfig { flags: held.config.flags | SandboxFlags::SEALED, ..held.config };
+    let record = Record { sealed: true, updated: super::node::now(), ..held.record.clone() };
+    node.store.prepare(id, &record)?;
+    if let Err(error) = node.dataplane.configure(record.slot, &config) {
+        node.store.drop_prepared(id);
+        return Err(error.into());
+    }
+    node.hold(super::node::Held { record, config, ..held });
+    node.store.commit(id)?;
+    Ok(Ended { id: id.to_owned(), device, state: EndState::Sealed })
+}
+
+/// Takes a sandbox off its device, which is not filtered any more.
+pub(super) fn detach(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
+    let held = node.held(id)?.clone();
+    let device = device_label(&held.sandbox, &held.record.device);
+    let state = if held.gone {
+        EndState::Gone
+    } else {
+        node.dataplane.detach(held.place())?;
+        EndState::Detached
+    };
+    forget(node, id)?;
+    Ok(Ended { id: id.to_owned(), device, state })
+}
+
+fn forget(node: &mut Node, id: &str) -> Result<(), Refusal> {
+    node.let_go(id);
+    node.store.remove(id)?;
+    Ok(node.protect(None)?)
+}

@@ -1,0 +1,75 @@
+//! Deny events, from the kernel's ring to whoever watches.
+
+use super::node::Names;
+use crate::api::DenyEvent;
+use filter_core::abi::{Event, EventFlags};
+use filter_core::packet::{ethertype, protocol};
+use filter_core::{Address, Reason};
+use filter_dataplane::Events;
+use nix::time::{ClockId, clock_gettime};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Events that a slow watcher may be behind before it misses some.
+const BACKLOG: usize = 4_096;
+
+/// Starts reading the kernel's events; watchers subscribe to the result.
+pub(super) fn pump(mut kernel: Events, names: Names) -> broadcast::Sender<DenyEvent> {
+    let (sender, _) = broadcast::channel(BACKLOG);
+    let to = sender.clone();
+    tokio::spawn(async move {
+        loop {
+            let drained = kernel.drain(|event| {
+                let id = names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
+                if let Some(id) = id {
+                    // Nobody watching is no error.
+                    drop(to.send(told(id, &event)));
+                }
+            });
+            if let Err(error) = drained.await {
+                tracing::error!(%error, "deny events are not read any more");
+                return;
+            }
+        }
+    });
+    sender
+}
+
+fn told(id: String, event: &Event) -> DenyEvent {
+    let address = |address: Address| (event.flags & EventFlags::ADDRESSES != 0).then(|| IpAddr::from(address));
+    let is_icmp = matches!(event.protocol, protocol::ICMP | protocol::ICMPV6);
+    let port = |port: u16| (event.flags & EventFlags::PORTS != 0 && !is_icmp).then_some(port);
+    DenyEvent {
+        time_ms: wall_ms(event.ktime),
+        id,
+        reason: event.reason,
+        reason_name: Reason::from_number(event.reason).map_or("unknown", Reason::name).to_owned(),
+        generation: event.generation,
+        protocol: protocol_name(event),
+        source: address(event.source),
+        destination: address(event.destination),
+        source_port: port(event.source_port),
+        destination_port: port(event.destination_port),
+        length: event.length,
+    }
+}
+
+fn protocol_name(event: &Event) -> String {
+    match (event.ethertype, event.protocol) {
+        (ethertype::ARP, _) => "arp".to_owned(),
+        (ethertype::IPV4 | ethertype::IPV6, protocol::TCP) => "tcp".to_owned(),
+        (ethertype::IPV4 | ethertype::IPV6, protocol::UDP) => "udp".to_owned(),
+        (ethertype::IPV4, protocol::ICMP) => "icmp".to_owned(),
+        (ethertype::IPV6, protocol::ICMPV6) => "icmpv6".to_owned(),
+        (ethertype::IPV4 | ethertype::IPV6, other) => format!("ip {other}"),
+        (other, _) => format!("ethertype {other:#06x}"),
+    }
+}
+
+/// Milliseconds since 1970 of a moment on the monotonic clock.
+fn wall_ms(ktime: u64) -> u64 {
+    let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    let age = read(ClockId::CLOCK_MONOTONIC).saturating_sub(Duration::from_nanos(ktime));
+    u64::try_from(read(ClockId::CLOCK_REALTIME).saturating_sub(age).as_millis()).unwrap_or(u64::MAX)
+}

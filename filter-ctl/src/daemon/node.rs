@@ -1,0 +1,207 @@
+//! What the daemon holds: the kernel side, the store, and the sandboxes.
+
+use super::config::Config;
+use super::reconcile;
+use super::refusal::Refusal;
+use super::store::{Record, Store};
+use anyhow::Context;
+use filter_core::Address;
+use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
+use filter_dataplane::{Dataplane, Device, Namespace, Place, netlink};
+use filter_policy::{NetnsRef, Sandbox, Sources};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Ids by slot and incarnation, for the events.
+pub(super) type Names = Arc<RwLock<HashMap<(u32, u32), String>>>;
+
+/// A sandbox that the daemon holds.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// As it is on disk.
+    pub record: Record,
+    /// Its document, checked.
+    pub sandbox: Sandbox,
+    /// What the kernel knows of its attachment.
+    pub config: SandboxConfig,
+    /// Whether its device has vanished; it has no slot then.
+    pub gone: bool,
+}
+
+impl Held {
+    /// Where it is in the kernel.
+    pub(super) fn place(&self) -> Place {
+        let Record { slot, netns_inode, ifindex, .. } = self.record;
+        Place { slot, netns_inode, ifindex }
+    }
+
+    /// The namespace of its device, as the document names it.
+    pub(super) fn netns(&self) -> Option<&NetnsRef> {
+        match &self.sandbox.attach {
+            filter_policy::Attach::Interface { netns, .. } => netns.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// The daemon's whole state.
+pub(super) struct Node {
+    pub dataplane: Dataplane,
+    pub config: Config,
+    pub store: Store,
+    pub sandboxes: BTreeMap<String, Held>,
+    names: Names,
+    last_incarnation: u32,
+}
+
+impl Node {
+    /// Opens the kernel side and the store, and takes over what is pinned.
+    pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
+        let dataplane = Dataplane::open(pin_dir)?;
+        let store = Store::open(state_dir)?;
+        let mut node = Node {
+            dataplane,
+            config,
+            store,
+            sandboxes: BTreeMap::new(),
+            names: Names::default(),
+            last_incarnation: u32::MAX,
+        };
+        reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
+        Ok(node)
+    }
+
+    /// Ids by slot and incarnation, kept up to date.
+    pub(super) fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// The sandbox with this id.
+    pub(super) fn held(&self, id: &str) -> Result<&Held, Refusal> {
+        self.sandboxes.get(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))
+    }
+
+    /// Puts a sandbox among those that are held.
+    pub(super) fn hold(&mut self, held: Held) {
+        let (id, key) = (held.record.document.id.clone(), (held.record.slot, held.record.incarnation));
+        if !held.gone {
+            self.names.write().expect("no panic under the lock").insert(key, id.clone());
+        }
+        self.sandboxes.insert(id, held);
+    }
+
+    /// Takes a sandbox from those that are held.
+    pub(super) fn let_go(&mut self, id: &str) -> Option<Held> {
+        let held = self.sandboxes.remove(id)?;
+        let key = (held.record.slot, held.record.incarnation);
+        self.names.write().expect("no panic under the lock").remove(&key);
+        Some(held)
+    }
+
+    /// A slot that nobody has.
+    pub(super) fn free_slot(&self) -> Result<u32, Refusal> {
+        let taken: BTreeSet<u32> =
+            self.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot).collect();
+        (Dataplane::FIRST_SLOT..filter_core::abi::MAX_SANDBOXES)
+            .find(|slot| !taken.contains(slot))
+            .ok_or_else(|| filter_dataplane::Error::Full.into())
+    }
+
+    /// The number of the next attachment.
+    pub(super) fn next_incarnation(&mut self) -> anyhow::Result<u32> {
+        self.last_incarnation = match self.last_incarnation.wrapping_add(1) {
+            end if end & 0xffff == 0 => self.store.reserve_incarnations()?,
+            next => next,
+        };
+        Ok(self.last_incarnation)
+    }
+
+    /// Brings every namespace's living protected prefixes up to date; `more` are those of a sandbox about to come.
+    pub(super) fn protect(&mut self, more: Option<(&Sandbox, &Device)>) -> Result<(), filter_dataplane::Error> {
+        let own = Namespace::own()?;
+        let host = netlink::addresses(&own)?;
+        let mut prefixes: BTreeSet<IpNet> = self.sandboxes.values().flat_map(|held| prefixes(&held.sandbox)).collect();
+        let mut others: BTreeMap<u64, NetnsRef> = BTreeMap::new();
+        for held in self.sandboxes.values().filter(|held| !held.gone) {
+            if let Some(netns) = held.netns() {
+                others.insert(held.record.netns_inode, netns.clone());
+            }
+        }
+        if let Some((sandbox, device)) = more {
+            prefixes.extend(self::prefixes(sandbox));
+            if let Some(netns) = &device.netns {
+                others.insert(device.netns_inode, netns.clone());
+            }
+        }
+        self.dataplane.protect(own.inode(), &host, &prefixes)?;
+        for (inode, netns) in others {
+            let namespace = match Namespace::find(&netns) {
+                Ok(namespace) if namespace.inode() == inode => namespace,
+                // The namespace lost its name or is gone; what is protected there stays.
+                _ => continue,
+            };
+            let there = netlink::addresses(&namespace)?;
+            self.dataplane.protect(inode, there.iter().chain(&host), &prefixes)?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel has to know of an attachment.
+    pub(super) fn attachment(&self, sandbox: &Sandbox, device: &Device, incarnation: u32) -> SandboxConfig {
+        let mut config = SandboxConfig {
+            incarnation,
+            flags: 0,
+            events_per_second: self.config.events.per_second,
+            events_burst: self.config.events.burst,
+            gateway_mac: device.gateway_mac,
+            ..SandboxConfig::EMPTY
+        };
+        match &sandbox.sources {
+            Sources::Any => config.flags |= SandboxFlags::ANY_SOURCE,
+            Sources::Prefixes(prefixes) => {
+                for (into, prefix) in config.sources.iter_mut().zip(prefixes) {
+                    *into = kernel_prefix(prefix);
+                    config.source_count += 1;
+                }
+            }
+        }
+        if let Some(mac) = sandbox.mac {
+            config.flags |= SandboxFlags::CHECK_MAC;
+            config.mac = mac;
+        }
+        if sandbox.dhcp {
+            config.flags |= SandboxFlags::DHCP;
+        }
+        let gateway = if sandbox.gateway.is_empty() { &device.gateway } else { &sandbox.gateway };
+        for (into, address) in config.gateways.iter_mut().zip(gateway) {
+            *into = Address::from(*address);
+            config.gateway_count += 1;
+        }
+        config
+    }
+}
+
+/// The prefixes that a sandbox may send from; none when it may send from anywhere.
+pub(super) fn prefixes(sandbox: &Sandbox) -> Vec<IpNet> {
+    match &sandbox.sources {
+        Sources::Any => Vec::new(),
+        Sources::Prefixes(prefixes) => prefixes.clone(),
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+fn kernel_prefix(prefix: &IpNet) -> Prefix {
+    let bits = u32::from(prefix.prefix_len());
+    match prefix.addr() {
+        IpAddr::V4(v4) => Prefix::new(Address::v4(v4.octets()), filter_core::address::V4_PREFIX_BITS + bits),
+        IpAddr::V6(v6) => Prefix::new(Address(v6.octets()), bits),
+    }
+}

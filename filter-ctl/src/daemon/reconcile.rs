@@ -1,0 +1,172 @@
+//! Wanted and actual: taking over what is pinned, and following what happens to devices and addresses.
+
+use super::node::{Held, Node};
+use super::store::{Pending, Record};
+use anyhow::Context;
+use filter_core::abi::{SandboxConfig, SandboxFlags};
+use filter_dataplane::{Device, Namespace, Survey, netlink};
+use filter_policy::{NetnsRef, compile, validate};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Between looks at what sends no notice: devices in other namespaces, pins.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// For notices that come together.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Takes over the sandboxes of an earlier daemon. Their devices are filtered all the while.
+pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
+    for (id, pending) in node.store.load()? {
+        if let Some(record) = settle(node, &id, pending)? {
+            adopt_one(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?;
+        }
+    }
+    let known: Vec<u32> = node.sandboxes.values().map(|held| held.record.slot).collect();
+    for slot in node.dataplane.linked_slots()? {
+        if !known.contains(&slot) {
+            tracing::warn!(slot, "a link is pinned that no record knows; it goes on enforcing and was left alone");
+        }
+    }
+    node.protect(None)?;
+    Ok(())
+}
+
+/// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces.
+fn settle(node: &Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
+    let Pending { current, next } = pending;
+    let Some(next) = next else {
+        node.store.drop_prepared(id);
+        return Ok(current);
+    };
+    let enforced = node.dataplane.state(next.slot)?;
+    let took_effect = enforced.is_some_and(|state| {
+        let sealed = state.config.flags & SandboxFlags::SEALED != 0;
+        state.config.incarnation == next.incarnation && state.generation == next.generation && sealed == next.sealed
+    });
+    if took_effect && node.dataplane.linked_slots()?.contains(&next.slot) {
+        node.store.commit(id)?;
+        return Ok(Some(next));
+    }
+    node.store.drop_prepared(id);
+    Ok(current)
+}
+
+fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
+    let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
+    let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
+    let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
+    let linked = node.dataplane.linked_slots()?.contains(&held.record.slot);
+    let state = node.dataplane.state(held.record.slot)?;
+    let Some(state) = state.filter(|state| linked && state.config.incarnation == held.record.incarnation) else {
+        // Its slot is empty or another's by now.
+        return lay_by(node, id, held);
+    };
+    held.config = state.config;
+    held.gone = !node.dataplane.adopt(held.place())?;
+    if held.gone {
+        node.dataplane.detach(held.place())?;
+        return lay_by(node, id, held);
+    }
+    // The operator's configuration may be another than that of the earlier daemon.
+    let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
+    node.dataplane.switch(held.record.slot, &compiled)?;
+    node.hold(held);
+    Ok(())
+}
+
+/// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.
+fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
+    node.let_go(id);
+    if held.record.sealed {
+        return node.store.remove(id);
+    }
+    tracing::info!(id, device = held.record.device, "the device is gone");
+    node.hold(Held { gone: true, ..held });
+    Ok(())
+}
+
+/// Looks at devices and addresses whenever the kernel says that something changed, and now and then.
+pub(super) async fn watch(node: Arc<Mutex<Node>>) {
+    let mut notices = match netlink::notices() {
+        Ok(notices) => notices.boxed(),
+        Err(error) => {
+            tracing::error!(%error, "no notices of the kernel; looking now and then only");
+            futures_util::stream::pending().boxed()
+        }
+    };
+    loop {
+        let noticed = tokio::time::timeout(INTERVAL, notices.next()).await.is_ok_and(|notice| notice.is_some());
+        if noticed {
+            tokio::time::sleep(SETTLE).await;
+            while let Ok(Some(())) = tokio::time::timeout(Duration::ZERO, notices.next()).await {}
+        }
+        let node = node.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || look(&mut node.lock().expect("no panic under the lock"), noticed))
+                .await;
+        match looked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("{error:#}"),
+            Err(error) => tracing::error!(%error, "the reconciler failed"),
+        }
+    }
+}
+
+/// `noticed`: something changed in the daemon's namespace. Other namespaces send no notices.
+fn look(node: &mut Node, noticed: bool) -> anyhow::Result<()> {
+    let attached: Vec<Held> = node.sandboxes.values().filter(|held| !held.gone).cloned().collect();
+    let mut surveys: HashMap<Option<NetnsRef>, Option<Survey>> = HashMap::new();
+    for held in attached {
+        let id = held.sandbox.id.to_string();
+        match node.dataplane.is_attached(held.place()) {
+            Ok(true) => {}
+            Ok(false) => {
+                node.dataplane.detach(held.place())?;
+                lay_by(node, &id, held)?;
+                continue;
+            }
+            Err(error) => tracing::error!(id, "{error}"),
+        }
+        let netns = held.netns().cloned();
+        if !held.record.sealed && (noticed || netns.is_some()) {
+            let survey =
+                surveys.entry(netns).or_insert_with_key(|netns| survey(netns.as_ref(), held.record.netns_inode));
+            if let Some(gateway) = survey.as_ref().and_then(|survey| survey.gateway(held.record.ifindex)) {
+                follow_gateway(node, held, gateway)?;
+            }
+        }
+    }
+    if noticed || !surveys.is_empty() {
+        node.protect(None)?;
+    }
+    Ok(())
+}
+
+fn survey(netns: Option<&NetnsRef>, inode: u64) -> Option<Survey> {
+    let namespace = Namespace::find_or_own(netns).ok().filter(|namespace| namespace.inode() == inode)?;
+    Survey::take(&namespace).ok()
+}
+
+/// Keeps the gateway's addresses up to date.
+fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6], Vec<IpAddr>)) -> anyhow::Result<()> {
+    let Record { device, ifindex, netns_inode, incarnation, .. } = &held.record;
+    let netns = held.netns().cloned();
+    let device = Device {
+        name: device.clone(),
+        ifindex: *ifindex,
+        netns,
+        netns_inode: *netns_inode,
+        gateway_mac,
+        gateway,
+        up: true,
+    };
+    let config = node.attachment(&held.sandbox, &device, *incarnation);
+    if config != held.config {
+        node.dataplane.configure(held.record.slot, &config)?;
+        node.hold(Held { config, ..held });
+    }
+    Ok(())
+}

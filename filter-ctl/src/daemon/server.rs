@@ -1,0 +1,190 @@
+//! The local API over its socket. Whoever may open the socket (mode 0600: its owner) may do everything.
+
+use super::node::Node;
+use super::refusal::Refusal;
+use super::{apply, end, explain, status};
+use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, MAX_BODY_BYTES};
+use anyhow::{Context, bail};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::{Stream, StreamExt};
+use nix::sys::stat::{Mode, umask};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path as FilePath;
+use std::sync::{Arc, Mutex};
+use tokio::net::UnixListener;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+/// What every request has at hand.
+#[derive(Clone)]
+struct Api {
+    node: Arc<Mutex<Node>>,
+    events: broadcast::Sender<DenyEvent>,
+}
+
+/// Listens on the socket, for its owner alone. Refuses to take it from a daemon that answers.
+pub(super) fn bind(socket: &FilePath) -> anyhow::Result<UnixListener> {
+    if UnixStream::connect(socket).is_ok() {
+        bail!("another daemon answers at {}\n  hint: stop it, or give this one its own --socket", socket.display());
+    }
+    unbind(socket);
+    if let Some(directory) = socket.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(socket);
+    umask(before);
+    listener.with_context(|| format!("cannot listen on {}", socket.display()))
+}
+
+/// Removes the socket's name.
+pub(super) fn unbind(socket: &FilePath) {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, socket = %socket.display(), "cannot remove the socket");
+        }
+        _ => {}
+    }
+}
+
+/// Answers requests until `stop`.
+pub(super) async fn serve(
+    listener: UnixListener,
+    node: Arc<Mutex<Node>>,
+    events: broadcast::Sender<DenyEvent>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/v1/health", get(health))
+        .route("/v1/apply", post(apply_documents))
+        .route("/v1/sandboxes", get(list))
+        .route("/v1/sandboxes/{id}", get(show).delete(delete))
+        .route("/v1/sandboxes/{id}/detach", post(detach))
+        .route("/v1/sandboxes/{id}/explain", post(explain_packet))
+        .route("/v1/events", get(watch))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(Api { node, events });
+    // Watchers hold their connections open: a stopping daemon does not wait for them.
+    let server = axum::serve(listener, router);
+    tokio::select! {
+        served = std::future::IntoFuture::into_future(server) => served.context("the API failed"),
+        () = stop => Ok(()),
+    }
+}
+
+async fn health(State(api): State<Api>) -> Answer<Health> {
+    api.with(|node| {
+        Ok(Health {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: filter_core::abi::VERSION,
+            pid: std::process::id(),
+            sandboxes: node.sandboxes.len(),
+            strays: node.dataplane.strays()?,
+        })
+    })
+    .await
+}
+
+async fn apply_documents(State(api): State<Api>, body: Bytes) -> Answer<crate::api::ApplyReply> {
+    let request: ApplyRequest = read(&body)?;
+    api.with(move |node| apply::apply(node, request)).await
+}
+
+async fn list(State(api): State<Api>) -> Answer<Vec<crate::api::SandboxStatus>> {
+    api.with(|node| status::all(node)).await
+}
+
+async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::SandboxStatus> {
+    api.with(move |node| status::one(node, &id)).await
+}
+
+async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::Ended> {
+    api.with(move |node| end::delete(node, &id)).await
+}
+
+async fn detach(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::Ended> {
+    api.with(move |node| end::detach(node, &id)).await
+}
+
+async fn explain_packet(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Answer<crate::api::Explanation> {
+    let request: ExplainRequest = read(&body)?;
+    api.with(move |node| explain::explain(node, &id, &request)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Watch {
+    id: Option<String>,
+}
+
+async fn watch(State(api): State<Api>, Query(watch): Query<Watch>) -> Result<Response, Refusal> {
+    if let Some(id) = watch.id.clone() {
+        let Json(()) = api.with(move |node| node.held(&id).map(drop)).await?;
+    }
+    let lines = lines(api.events.subscribe(), watch.id);
+    let response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines));
+    Ok(response.into_response())
+}
+
+fn lines(events: broadcast::Receiver<DenyEvent>, id: Option<String>) -> impl Stream<Item = io::Result<String>> {
+    BroadcastStream::new(events).filter_map(move |event| {
+        let line = match event {
+            Ok(event) if id.as_ref().is_none_or(|id| *id == event.id) => {
+                Some(serde_json::to_string(&event).map(|line| line + "\n").map_err(io::Error::from))
+            }
+            Ok(_) => None,
+            Err(missed) => {
+                tracing::warn!(%missed, "a watcher is too slow");
+                None
+            }
+        };
+        std::future::ready(line)
+    })
+}
+
+async fn nothing_here() -> Refusal {
+    Refusal::Request { message: "no such request".to_owned(), hint: None }
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+impl Api {
+    /// Works on the node on a thread that may block: a policy switch waits for the kernel's grace period.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Node) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<Json<T>, Refusal> {
+        let node = self.node.clone();
+        let worked =
+            tokio::task::spawn_blocking(move || work(&mut node.lock().expect("no panic under the lock"))).await;
+        worked.map_err(Refusal::internal)?.map(Json)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::Request { message: format!("the request's body: {error}"), hint: None })
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let reply: ErrorReply = self.reply();
+        let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(reply)).into_response()
+    }
+}

@@ -1,0 +1,61 @@
+//! Sandboxes as the API shows them.
+
+use super::node::{Held, Node};
+use super::refusal::Refusal;
+use crate::api::{CounterStatus, SandboxStatus, State};
+use filter_core::Reason;
+use filter_core::abi::Counter;
+use filter_dataplane::Counters;
+use filter_policy::{Attach, Sandbox};
+
+/// One sandbox.
+pub(super) fn one(node: &Node, id: &str) -> Result<SandboxStatus, Refusal> {
+    status(node, node.held(id)?)
+}
+
+/// All sandboxes, by id.
+pub(super) fn all(node: &Node) -> Result<Vec<SandboxStatus>, Refusal> {
+    node.sandboxes.values().map(|held| status(node, held)).collect()
+}
+
+/// A device as people write it: `veth7`, `veth7@web`.
+pub(super) fn device_label(sandbox: &Sandbox, device: &str) -> String {
+    match &sandbox.attach {
+        Attach::Interface { netns: Some(netns), .. } => format!("{device}@{netns}"),
+        _ => device.to_owned(),
+    }
+}
+
+fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
+    let counters = if held.gone { None } else { node.dataplane.counters(held.record.slot)? };
+    Ok(SandboxStatus {
+        id: held.sandbox.id.to_string(),
+        name: held.sandbox.name.clone(),
+        state: match (held.gone, held.record.sealed) {
+            (true, _) => State::Gone,
+            (false, true) => State::Sealed,
+            (false, false) => State::Active,
+        },
+        device: device_label(&held.sandbox, &held.record.device),
+        hook: "tcx".to_owned(),
+        generation: held.record.generation,
+        document: held.record.document.redacted(),
+        counters: counters.map(|counters| counted(&counters)).unwrap_or_default(),
+        created: held.record.created,
+        updated: held.record.updated,
+    })
+}
+
+fn counted(counters: &Counters) -> CounterStatus {
+    let by_reason = Reason::ALL.iter().map(|reason| (reason.name().to_owned(), counters.packets(*reason)));
+    CounterStatus {
+        allowed: counters.allowed(),
+        denied: counters.denied(),
+        bytes_allowed: counters.get(Counter::BytesAllowed),
+        bytes_denied: counters.get(Counter::BytesDenied),
+        reasons: by_reason.filter(|(_, packets)| *packets > 0).collect(),
+        events_sent: counters.get(Counter::EventsSent),
+        events_suppressed: counters.get(Counter::EventsSuppressed),
+        events_lost: counters.get(Counter::EventsLost),
+    }
+}
