@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::instance::Instance;
+use crate::pins::Pins;
 use crate::shared::Shared;
 use aya::programs::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
@@ -15,7 +16,7 @@ use filter_core::Reason;
 pub(crate) const SHADOW: u32 = 0;
 
 /// Index of the loopback device in every namespace, which a test run takes when it is told no other.
-const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// What the kernel program said of a made packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,21 @@ pub struct Judgement {
     pub passes: bool,
 }
 
-pub(crate) fn judge(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u8]) -> Result<Judgement, Error> {
+pub(crate) fn judge(
+    shared: &mut Shared,
+    pins: &Pins,
+    instance: &mut Instance,
+    slot: u32,
+    frame: &[u8],
+) -> Result<Judgement, Error> {
+    let judged = in_shadow(shared, instance, slot, frame);
+    // Left alone, the shadow would keep a large policy in memory after everybody else has let go of it.
+    instance.release(LOOPBACK)?;
+    shared.clear(pins, SHADOW)?;
+    judged
+}
+
+fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u8]) -> Result<Judgement, Error> {
     let empty = || Error::Empty { slot };
     let mut config = shared.config(slot)?.ok_or_else(empty)?;
     config.events_per_second = 0;
@@ -34,9 +49,8 @@ pub(crate) fn judge(shared: &mut Shared, instance: &mut Instance, slot: u32, fra
     shared.copy_policy(slot, SHADOW)?;
     shared.reset_counters(SHADOW)?;
     instance.assign(LOOPBACK, SHADOW)?;
-    let result = instance.program().test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() });
-    instance.release(LOOPBACK)?;
-    let passes = passes(&result?);
+    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+    let passes = passes(&instance.program().test_run(options)?);
     let counted = shared.counters(SHADOW)?.ok_or_else(empty)?;
     let reason = Reason::ALL.iter().copied().find(|reason| counted.packets(*reason) > 0).ok_or_else(empty)?;
     Ok(Judgement { reason, passes })

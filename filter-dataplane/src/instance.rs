@@ -1,5 +1,6 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
+use crate::explain::LOOPBACK;
 use crate::living::Table;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
@@ -51,7 +52,10 @@ impl Instance {
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;
-        Ok(Instance { slots, overflow, living, in_living, assigned, ebpf })
+        let mut instance = Instance { slots, overflow, living, in_living, assigned, ebpf };
+        // A daemon that died while it explained has left its shadow here.
+        instance.release(LOOPBACK)?;
+        Ok(instance)
     }
 
     /// The loaded program.

@@ -230,7 +230,7 @@ impl Dataplane {
     /// What the kernel refused; frames of fewer than 14 bytes are refused always.
     pub fn explain(&mut self, place: Place, frame: &[u8]) -> Result<Judgement, Error> {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        explain::judge(&mut self.shared, instance, place.slot, frame)
+        explain::judge(&mut self.shared, &self.pins, instance, place.slot, frame)
     }
 
     /// Runs the attached program on a frame as if the sandbox's device had received it, with every effect of a real packet, and

@@ -1,0 +1,94 @@
+//! Making documents true: plan everything, then do it; take back what was done when a later step fails.
+
+mod check;
+mod plan;
+
+use super::node::{Held, Node};
+use super::refusal::Refusal;
+use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
+use filter_dataplane::Device;
+use filter_policy::Sandbox;
+use std::time::Instant;
+
+/// Applies all documents, or none.
+pub(super) fn apply(node: &mut Node, request: ApplyRequest) -> Result<ApplyReply, Refusal> {
+    let plans = plan(node, request.documents)?;
+    let mut results = Vec::with_capacity(plans.len());
+    let mut undo: Vec<Undo> = Vec::new();
+    for plan in plans {
+        let started = Instant::now();
+        let mut applied = plan.outcome();
+        if !request.dry_run {
+            match plan.carry_out(node) {
+                Ok(step) => undo.extend(step),
+                Err(refusal) => {
+                    for step in undo.into_iter().rev() {
+                        step.carry_out(node);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        applied.confirmed_ms = started.elapsed().as_secs_f64() * 1_000.0;
+        results.push(applied);
+    }
+    Ok(ApplyReply { results })
+}
+
+/// A document that can be applied.
+struct Plan {
+    given: ApplyDocument,
+    sandbox: Sandbox,
+    device: Device,
+    /// The sandbox with this id on this very device, if there is one.
+    before: Option<Held>,
+}
+
+/// How to take a step back.
+enum Undo {
+    Create(String),
+    Update(Box<Held>),
+}
+
+fn plan(node: &Node, documents: Vec<ApplyDocument>) -> Result<Vec<Plan>, Refusal> {
+    if documents.is_empty() {
+        return Err(Refusal::Request { message: "no documents".to_owned(), hint: None });
+    }
+    let mut problems = Vec::new();
+    let mut plans: Vec<Plan> = Vec::new();
+    for given in documents {
+        match check::check(node, &given, &plans) {
+            Ok((sandbox, device, before)) => plans.push(Plan { given, sandbox, device, before }),
+            Err(Refusal::Documents(found)) => problems.extend(found),
+            Err(other) => return Err(other),
+        }
+    }
+    if problems.is_empty() { Ok(plans) } else { Err(Refusal::Documents(problems)) }
+}
+
+impl Undo {
+    /// Takes a step back; what cannot be taken back is told, and the sandbox stays enforced.
+    fn carry_out(self, node: &mut Node) {
+        let (id, undone) = match self {
+            Undo::Create(id) => {
+                let undone = super::end::detach(node, &id).map(drop);
+                (id, undone)
+            }
+            Undo::Update(held) => {
+                let id = held.sandbox.id.to_string();
+                let now = node.sandboxes.get(&id).map_or(held.config, |current| current.config);
+                let undone = node
+                    .store
+                    .prepare(&id, &held.record)
+                    .map_err(Refusal::from)
+                    .and_then(|()| Ok(plan::switch(node, &now, &held, None)?))
+                    .and_then(|()| Ok(node.store.commit(&id)?));
+                node.hold(*held);
+                (id, undone)
+            }
+        };
+        if let Err(refusal) = undone {
+            tracing::error!(id, message = refusal.reply().message, "cannot take back a part of an apply that failed");
+        }
+    }
+}
