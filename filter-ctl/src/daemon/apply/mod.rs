@@ -74,21 +74,23 @@ impl Undo {
                 let undone = super::end::detach(node, &id).map(drop);
                 (id, undone)
             }
-            Undo::Update(held) => {
-                let id = held.sandbox.id.to_string();
-                let now = node.sandboxes.get(&id).map_or(held.config, |current| current.config);
-                let undone = node
-                    .store
-                    .prepare(&id, &held.record)
-                    .map_err(Refusal::from)
-                    .and_then(|()| Ok(plan::switch(node, &now, &held, None)?))
-                    .and_then(|()| Ok(node.store.commit(&id)?));
-                node.hold(*held);
-                (id, undone)
-            }
+            Undo::Update(held) => (held.sandbox.id.to_string(), restore(node, *held)),
         };
         if let Err(refusal) = undone {
             tracing::error!(id, message = refusal.reply().message, "cannot take back a part of an apply that failed");
         }
     }
+}
+
+/// Puts back what a sandbox was, as a new generation: generations never go back.
+fn restore(node: &mut Node, mut held: Held) -> Result<(), Refusal> {
+    let id = held.sandbox.id.to_string();
+    let Some(current) = node.sandboxes.get(&id).cloned() else {
+        return Err(Refusal::Unknown(id));
+    };
+    held.record.generation = current.record.generation + 1;
+    node.store.prepare(&id, &held.record)?;
+    plan::switch(node, &current.config, &held, None)?;
+    node.hold(held);
+    Ok(node.store.commit(&id)?)
 }
