@@ -20,12 +20,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Longest request body that the daemon reads, in bytes: documents of the largest size, and what JSON adds to them.
-pub(crate) const MAX_BODY_BYTES: usize = 128 << 20;
+pub const MAX_BODY_BYTES: usize = 128 << 20;
 
 /// The daemon is alive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Health {
+pub struct Health {
     /// Version of the daemon.
     pub version: String,
     /// Version of the kernel ABI.
@@ -41,7 +41,7 @@ pub(crate) struct Health {
 /// Documents to apply: all of them or none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ApplyRequest {
+pub struct ApplyRequest {
     /// The documents, in the order in which they are applied.
     pub documents: Vec<ApplyDocument>,
     /// Tell what would be done, and do nothing.
@@ -52,7 +52,7 @@ pub(crate) struct ApplyRequest {
 /// A document and where its lines stand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ApplyDocument {
+pub struct ApplyDocument {
     /// The document.
     pub document: Document,
     /// Where its fields stand in the file it came from.
@@ -63,7 +63,7 @@ pub(crate) struct ApplyDocument {
 /// What was done, a document each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ApplyReply {
+pub struct ApplyReply {
     /// One result for each document, in their order.
     pub results: Vec<Applied>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct ApplyReply {
 /// What applying a document did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Applied {
+pub struct Applied {
     /// Id of the sandbox.
     pub id: String,
     /// What happened.
@@ -99,7 +99,7 @@ pub(crate) struct Applied {
 /// What applying a document did to the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Change {
+pub enum Change {
     /// It is new.
     Created,
     /// It was there and is different now.
@@ -111,7 +111,7 @@ pub(crate) enum Change {
 /// A sandbox ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Its id.
     pub id: String,
     /// Its device.
@@ -123,7 +123,7 @@ pub(crate) struct Ended {
 /// What became of a device whose sandbox ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum EndState {
+pub enum EndState {
     /// Nothing passes until it vanishes or is detached.
     Sealed,
     /// It is not filtered any more.
@@ -135,7 +135,7 @@ pub(crate) enum EndState {
 /// A sandbox as it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct SandboxStatus {
+pub struct SandboxStatus {
     /// Its id.
     pub id: String,
     /// Its name for people.
@@ -162,7 +162,7 @@ pub(crate) struct SandboxStatus {
 /// How a sandbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub enum State {
     /// Its policy is enforced.
     Active,
     /// It was deleted; its device is shut.
@@ -174,7 +174,7 @@ pub(crate) enum State {
 /// A sandbox's counters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct CounterStatus {
+pub struct CounterStatus {
     /// Packets that passed.
     pub allowed: u64,
     /// Packets that were denied.
@@ -196,7 +196,7 @@ pub(crate) struct CounterStatus {
 /// A packet to judge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ExplainRequest {
+pub struct ExplainRequest {
     /// Its protocol.
     pub protocol: Protocol,
     /// Its destination.
@@ -209,7 +209,7 @@ pub(crate) struct ExplainRequest {
 /// Protocols that can be asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// A TCP SYN.
     Tcp,
     /// A UDP datagram.
@@ -221,7 +221,7 @@ pub(crate) enum Protocol {
 /// What the attached program says of a packet, and what decided it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Explanation {
+pub struct Explanation {
     /// Id of the sandbox.
     pub id: String,
     /// Whether the packet passes.
@@ -262,7 +262,7 @@ pub(crate) struct Explanation {
 /// A denied packet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct DenyEvent {
+pub struct DenyEvent {
     /// When, milliseconds since 1970.
     pub time_ms: u64,
     /// Id of the sandbox.
@@ -294,7 +294,7 @@ pub(crate) struct DenyEvent {
 /// Why a request failed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ErrorReply {
+pub struct ErrorReply {
     /// The HTTP status.
     pub code: u16,
     /// What is wrong, on one line.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Write},
     os::unix::net::UnixListener,
     path::Path,
     process::{Command, Output, Stdio},
@@ -220,7 +220,12 @@ fn a_daemon_that_goes_away_is_told() {
 fn something_else_at_the_socket_is_told() {
     let place = Place::new();
     let listener = UnixListener::bind(place.path().join("api.sock")).unwrap();
-    let answer = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 mail ready\r\n").unwrap());
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // An end with something unread would look like a daemon that died.
+        while stream.read(&mut [0; 1024]).unwrap() == 1024 {}
+        stream.write_all(b"220 mail ready\r\n").unwrap();
+    });
     let seen = place.run("get");
     answer.join().unwrap();
     assert_eq!(seen.code, 1);
@@ -272,6 +277,21 @@ fn usage_is_told_apart() {
     let help = place.run("--help");
     assert_eq!(help.code, 0);
     assert!(help.stdout.contains("3  no daemon, or it went away"));
+}
+
+#[test]
+fn the_example_configuration_is_accepted() {
+    let place = Place::with(&[("file", ""), ("bad.yaml", "nameserver: [8.8.8.8]\n")]);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/config.yaml");
+    let start =
+        |config: &str| place.run(&format!("daemon --config {config} --state-dir file/state --pin-dir file/pins"));
+    let good = start(example);
+    assert_eq!(good.code, 1);
+    assert!(good.stderr.starts_with("error: cannot create the state directory file/state"), "{}", good.stderr);
+    let bad = start("bad.yaml");
+    assert_eq!(bad.code, 1);
+    assert!(bad.stderr.starts_with("error: bad.yaml: "), "{}", bad.stderr);
+    assert!(start("missing.yaml").stderr.contains("missing.yaml"));
 }
 
 #[test]

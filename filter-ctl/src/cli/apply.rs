@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use filter_policy::Parsed;
+use filter_policy::{Parsed, SandboxId};
 
 use super::{
     client::Client,
@@ -54,21 +54,36 @@ async fn send(client: &Client, parsed: Vec<Parsed>, dry_run: bool) -> Result<App
     client.post("/v1/apply", &ApplyRequest { documents, dry_run }).await
 }
 
-/// The failure, with the generations that the documents' sandboxes stay at, as far as the daemon says.
+/// The failure, with the generations that the documents' sandboxes are at, as far as the daemon says.
 async fn with_what_stays(client: &Client, failure: Failure, ids: &[String]) -> Failure {
     let Failure::Refused { reply, .. } = failure else { return failure };
-    let mut stays = Vec::new();
-    if ids.len() <= NAMED {
-        let ask = tokio::time::timeout(PATIENCE, client.get::<Vec<SandboxStatus>>("/v1/sandboxes"));
-        let known = ask.await.ok().and_then(Result::ok).unwrap_or_default();
-        let ours = known.iter().filter(|status| ids.contains(&status.id));
-        stays.extend(ours.map(|status| format!("{} stays at generation {}", status.id, status.generation)));
-    }
-    let unchanged = match stays.as_slice() {
-        [] => "nothing was changed".to_owned(),
-        stays => format!("nothing was changed ({})", stays.join(", ")),
+    let ids: Vec<_> = ids.iter().filter_map(|id| SandboxId::parse(id)).collect();
+    let known = if ids.len() <= NAMED { generations(client, &ids).await } else { Vec::new() };
+    // A kernel that refused may have refused to take something back as well.
+    let (verb, certain) = if reply.code < 500 { ("stays", true) } else { ("is", false) };
+    let known: Vec<_> =
+        known.iter().map(|(id, generation)| format!("{id} {verb} at generation {generation}")).collect();
+    let stays = match (known.is_empty(), certain) {
+        (true, true) => Some("nothing was changed".to_owned()),
+        (false, true) => Some(format!("nothing was changed ({})", known.join(", "))),
+        (true, false) => None,
+        (false, false) => Some(known.join(", ")),
     };
-    Failure::Refused { reply, unchanged: Some(unchanged) }
+    Failure::Refused { reply, stays }
+}
+
+/// The generations of those sandboxes that there are; none when the daemon does not say so in time.
+async fn generations<'i>(client: &Client, ids: &'i [SandboxId]) -> Vec<(&'i SandboxId, u32)> {
+    let ask = async {
+        let mut found = Vec::new();
+        for id in ids {
+            if let Ok(status) = client.get::<SandboxStatus>(&format!("/v1/sandboxes/{id}")).await {
+                found.push((id, status.generation));
+            }
+        }
+        found
+    };
+    tokio::time::timeout(PATIENCE, ask).await.unwrap_or_default()
 }
 
 /// A line for each document; with `verbose` and the entries that change below it.

@@ -86,7 +86,7 @@ pub(super) enum Command {
     },
     /// End sandboxes and shut their devices
     ///
-    /// Nothing passes a shut device, in no direction, until it vanishes or is detached.
+    /// Nothing passes a shut device until it vanishes or is detached.
     #[command(after_help = "Example:\n  filter-ctl delete agent")]
     Delete {
         /// Ids of sandboxes

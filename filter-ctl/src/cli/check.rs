@@ -34,7 +34,8 @@ pub(super) fn run(inputs: &[PathBuf], output: &mut Output) -> Result<ExitCode, F
     let found = documents::read(inputs, &Limits::default());
     let bad = !found.problems.is_empty();
     let mut report = Report { documents: Vec::new(), problems: found.problems };
-    for (sandbox, parsed) in &found.valid {
+    for (position, sandbox) in &found.valid {
+        let parsed = &found.parsed[*position];
         report.documents.push(Good {
             id: sandbox.id.to_string(),
             file: parsed.lines.file.clone(),

@@ -118,7 +118,7 @@ impl Lines {
     /// The next line without its end. May be dropped while it waits; nothing is lost then.
     ///
     /// # Errors
-    /// [`Failure::Gone`] when there are no more.
+    /// [`Failure::Ended`] when there are no more.
     pub(super) async fn next(&mut self) -> Result<Vec<u8>, Failure> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -127,11 +127,11 @@ impl Lines {
                 return Ok(line);
             }
             if self.buffer.len() > MAX_LINE_BYTES {
-                return Err(Failure::Gone);
+                return Err(Failure::Ended);
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_default()),
-                Some(Err(_)) | None => return Err(Failure::Gone),
+                Some(Err(_)) | None => return Err(Failure::Ended),
             }
         }
     }

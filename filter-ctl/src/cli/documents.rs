@@ -20,8 +20,8 @@ use filter_policy::{
 pub(super) struct Documents {
     /// Documents that could be read, in the order of the inputs.
     pub(super) parsed: Vec<Parsed>,
-    /// Those of them that are valid.
-    pub(super) valid: Vec<(Sandbox, Parsed)>,
+    /// Those of them that are valid, with their positions in `parsed`.
+    pub(super) valid: Vec<(usize, Sandbox)>,
     /// What is wrong.
     pub(super) problems: Vec<Problem>,
 }
@@ -50,7 +50,7 @@ impl Documents {
         };
         for one in parsed {
             match validate(&one.document, Some(&one.lines), limits) {
-                Ok(sandbox) => self.valid.push((sandbox, one.clone())),
+                Ok(sandbox) => self.valid.push((self.parsed.len(), sandbox)),
                 Err(problems) => self.problems.extend(problems.0),
             }
             self.parsed.push(one);

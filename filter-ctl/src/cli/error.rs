@@ -30,9 +30,12 @@ pub(super) enum Failure {
     /// The socket is somebody else's.
     #[error("no right to use {}", .0.display())]
     Forbidden(PathBuf),
-    /// The connection ended too early.
+    /// The connection ended before there was an answer.
     #[error("the daemon went away before it had answered")]
     Gone,
+    /// What the daemon was telling came to an end.
+    #[error("the daemon went away")]
+    Ended,
     /// Something that is no daemon of ours answered, or one of another version.
     #[error("the answer at {} is not understood: {why}", socket.display())]
     Answer { socket: PathBuf, why: String },
@@ -40,8 +43,8 @@ pub(super) enum Failure {
     #[error("{}", reply.message)]
     Refused {
         reply: Box<ErrorReply>,
-        /// What is as it was.
-        unchanged: Option<String>,
+        /// What is in effect after it.
+        stays: Option<String>,
     },
     /// The output cannot be written.
     #[error("cannot write: {0}")]
@@ -60,14 +63,14 @@ impl Failure {
 
     /// What the daemon answered.
     pub(super) fn refused(reply: ErrorReply) -> Failure {
-        Failure::Refused { reply: Box::new(reply), unchanged: None }
+        Failure::Refused { reply: Box::new(reply), stays: None }
     }
 
     /// The exit code.
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Usage(_) => exit::USAGE,
-            Failure::NoDaemon(_) | Failure::Gone => exit::NO_DAEMON,
+            Failure::NoDaemon(_) | Failure::Gone | Failure::Ended => exit::NO_DAEMON,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Failure::Forbidden(_) | Failure::Answer { .. } | Failure::Refused { .. } | Failure::Output(_) => {
                 exit::REFUSED
@@ -87,14 +90,14 @@ impl Failure {
     pub(super) fn text(&self) -> String {
         match self {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
-            Failure::Refused { reply, unchanged } => {
+            Failure::Refused { reply, stays } => {
                 let mut text = if reply.problems.is_empty() {
                     output::error(&reply.message)
                 } else {
                     reply.problems.iter().map(output::problem).collect()
                 };
                 text.extend(reply.hint.as_deref().map(|hint| output::hint(&format!("hint: {hint}"))));
-                text.extend(unchanged.as_deref().map(output::hint));
+                text.extend(stays.as_deref().map(output::hint));
                 text
             }
             other => {
@@ -111,8 +114,9 @@ impl Failure {
             }
             Failure::Forbidden(_) => "only root may ask the daemon: put sudo in front",
             Failure::Gone => {
-                "what is enforced goes on; filter-ctl get shows what is in effect when there is a daemon again"
+                "it may have done what was asked: filter-ctl get shows what is in effect when there is a daemon again"
             }
+            Failure::Ended => "what is enforced goes on without it",
             Failure::Answer { .. } => "is it another program's socket, or a daemon of another version?",
             Failure::Usage(_) | Failure::Refused { .. } | Failure::Output(_) => return None,
         };
@@ -143,8 +147,8 @@ mod tests {
             .hint("deny everything with \"0.0.0.0/0\" and list what may be reached in allowOut")
             .at("bad.yaml", Some(4));
         let mut failure = Failure::documents(vec![problem]);
-        if let Failure::Refused { unchanged, .. } = &mut failure {
-            *unchanged = Some("nothing was changed (agent stays at generation 8)".to_owned());
+        if let Failure::Refused { stays, .. } = &mut failure {
+            *stays = Some("nothing was changed (agent stays at generation 8)".to_owned());
         }
         assert_eq!(
             plain(&failure),

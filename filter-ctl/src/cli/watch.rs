@@ -71,7 +71,7 @@ struct View {
 
 impl View {
     fn new(with_id: bool, zone: TimeZone) -> View {
-        View { kinds: Vec::new(), with_id, zone, id_width: 6, protocol_width: 4, target_width: 21, reason_width: 15 }
+        View { kinds: Vec::new(), with_id, zone, id_width: 6, protocol_width: 6, target_width: 18, reason_width: 16 }
     }
 
     fn is_empty(&self) -> bool {
@@ -164,8 +164,8 @@ mod tests {
         assert_eq!(
             shown(&mut view),
             "\
-22:13:20  DENY   tcp   140.82.121.6:443       address-denied   ×3
-22:13:20  DENY   udp   1.1.1.1:53             address-denied   ×1
+22:13:20  DENY   tcp     140.82.121.6:443    address-denied    ×3
+22:13:20  DENY   udp     1.1.1.1:53          address-denied    ×1
 "
         );
         assert!(view.is_empty());
@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(
             shown(&mut view),
             "\
-22:13:20  DENY   agent   ethertype 0x88cc  –                      ethertype        ×1
-22:13:20  DENY   agent   tcp               [2001:db8::9]:443 from 198.51.100.2  source-address   ×1
+22:13:20  DENY   agent   ethertype 0x88cc  –                   ethertype         ×1
+22:13:20  DENY   agent   tcp               [2001:db8::9]:443 from 198.51.100.2  source-address    ×1
 "
         );
     }
