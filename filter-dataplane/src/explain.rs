@@ -5,7 +5,7 @@
 //! counters of its own and without events; so nothing that anybody else sees changes.
 
 use crate::Error;
-use crate::instance::Instance;
+use crate::instance::{Instance, LOOPBACK};
 use crate::pins::Pins;
 use crate::shared::Shared;
 use aya::programs::TestRunResult;
@@ -14,9 +14,6 @@ use filter_core::Reason;
 
 /// Slot that made packets are judged in; never given to a sandbox.
 pub(crate) const SHADOW: u32 = 0;
-
-/// Index of the loopback device in every namespace, which a test run takes when it is told no other.
-pub(crate) const LOOPBACK: u32 = 1;
 
 /// What the kernel program said of a made packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

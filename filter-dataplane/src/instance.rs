@@ -1,6 +1,5 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
-use crate::explain::LOOPBACK;
 use crate::living::Table;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
@@ -22,6 +21,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fi
 /// Names of the maps that belong to one namespace, as in the kernel program.
 const OWN: [&str; 3] = ["SLOTS", "OVERFLOW", "LIVING"];
 const PROGRAM: &str = "from_sandbox";
+
+/// Index of the loopback device in every namespace, which a test run takes when it is told no other. `explain` gives it a slot
+/// for as long as it takes.
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// The program and the maps of one network namespace.
 pub(crate) struct Instance {

@@ -44,7 +44,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::read(&options.config, options.config_required)?;
     let _lock = lock::state_dir(&options.state_dir)?;
     let listener = server::bind(&options.socket)?;
-    let node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
+    let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
+    reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let names = node.names();
     let node = Arc::new(Mutex::new(node));

@@ -1,10 +1,8 @@
 //! What the daemon holds: the kernel side, the store, and the sandboxes.
 
 use super::config::Config;
-use super::reconcile;
 use super::refusal::Refusal;
 use super::store::{Record, Store};
-use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
 use filter_dataplane::{Dataplane, Device, Namespace, Place, netlink};
@@ -59,20 +57,18 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Opens the kernel side and the store, and takes over what is pinned.
+    /// Opens the kernel side and the store; holds no sandbox yet.
     pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
         let dataplane = Dataplane::open(pin_dir)?;
         let store = Store::open(state_dir)?;
-        let mut node = Node {
+        Ok(Node {
             dataplane,
             config,
             store,
             sandboxes: BTreeMap::new(),
             names: Names::default(),
             last_incarnation: u32::MAX,
-        };
-        reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
-        Ok(node)
+        })
     }
 
     /// Ids by slot and incarnation, kept up to date.
