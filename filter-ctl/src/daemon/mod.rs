@@ -1,6 +1,6 @@
 //! The node agent: the only writer of BPF maps, netlink and the store.
 //!
-//! One thread at a time changes anything: every request takes the [`Node`](node::Node) for as long as it works on it. What
+//! One thread at a time changes anything: every request takes the node for as long as it works on it. What
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
 mod apply;
