@@ -50,6 +50,7 @@ impl Instance {
         }
         let mut ebpf = loader.load(OBJECT)?;
         classifier(&mut ebpf).load()?;
+        crate::log::follow(&mut ebpf);
         let living = take::<LpmTrie<MapData, [u8; 16], Pod<LivingValue>>>(&mut ebpf, "LIVING")?;
         let in_living = read_living(&living)?;
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;

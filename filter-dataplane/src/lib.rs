@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod instance;
 mod living;
+mod log;
 mod namespace;
 pub mod netlink;
 mod pins;

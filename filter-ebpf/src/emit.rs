@@ -72,8 +72,7 @@ fn take_token(slot: u32, sandbox: &SandboxConfig, now: u64) -> bool {
     /// A longer pause fills every bucket; bounds the product below.
     const LONGEST: u64 = 3_600_000_000_000;
 
-    let (Some(tokens), Some(stamp)) =
-        (row(slot, Counter::BucketTokens as u32), row(slot, Counter::BucketStamp as u32))
+    let (Some(tokens), Some(stamp)) = (row(slot, Counter::BucketTokens as u32), row(slot, Counter::BucketStamp as u32))
     else {
         return false;
     };
