@@ -1,6 +1,6 @@
 //! The decision, shared by the kernel program, the daemon, `explain` and the tests.
 //!
-//! Bytes become a [`packet::Packet`], a packet and a sandbox's tables become a [`Verdict`], and every verdict carries a
+//! Bytes become a [`packet::Flow`], a flow and a sandbox's tables become a [`Verdict`], and every verdict carries a
 //! numbered [`Reason`]. Nothing here does I/O, allocates or knows which side of the system call it runs on: the kernel program
 //! supplies its maps through [`Tables`] and its socket buffer through [`packet::Source`], a test supplies slices and lists.
 #![no_std]
