@@ -63,11 +63,13 @@ fn source(held: &Held, destination: IpAddr) -> IpAddr {
 
 /// The packet: the first of a connection, a datagram, or an echo request.
 fn frame(held: &Held, source: IpAddr, request: &ExplainRequest) -> anyhow::Result<Vec<u8>> {
-    const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const SOURCE_PORT: u16 = 49_152;
     const HOPS: u8 = 64;
 
-    let link = PacketBuilder::ethernet2(held.sandbox.mac.unwrap_or(LOCAL_MAC), held.config.gateway_mac);
+    // A sandbox whose MAC is not checked may have any but the gateway's.
+    let mut any = held.config.gateway_mac;
+    any[5] ^= 1;
+    let link = PacketBuilder::ethernet2(held.sandbox.mac.unwrap_or(any), held.config.gateway_mac);
     let ip: PacketBuilderStep<IpHeaders> = match (source, request.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), HOPS),
         (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), HOPS),
