@@ -87,11 +87,17 @@ pub struct UdpStream {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    sent: AtomicU64,
     echoed: AtomicU64,
     rejected: AtomicU64,
 }
 
 impl UdpStream {
+    /// How many datagrams were handed to the kernel.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
     /// How many ICMP errors came back.
     pub fn rejected(&self) -> u64 {
         self.shared.rejected.load(Ordering::Relaxed)
@@ -142,6 +148,8 @@ fn exchange(socket: &UdpSocket, shared: &Shared) {
     let mut received = [0; 64];
     while !shared.stop.load(Ordering::Relaxed) && !end.expired() {
         let beat = Deadline::after(GAP);
+        // Counted before it is sent: an echo is never counted before its question.
+        shared.sent.fetch_add(1, Ordering::Relaxed);
         let mut result = socket.send(b"stream").map(|_| ());
         loop {
             if result.as_ref().is_err_and(is_rejection) {

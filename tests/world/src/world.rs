@@ -199,8 +199,9 @@ impl Internet {
 }
 
 impl Sandbox {
-    /// The link, the addresses and the default routes.
-    fn connect(&self, host: &Node) -> Result<()> {
+    /// Makes the link to `host` with the addresses and the default routes: once by itself, and again after the device was
+    /// deleted.
+    pub fn connect(&self, host: &Node) -> Result<()> {
         let Self { node, device, v4, v6, gateway4, gateway6, mac, gateway_mac } = self;
         let namespace = node.name();
         host.ip_batch(&format!(

@@ -21,7 +21,7 @@ pub enum UdpProbe {
     /// An ICMP error came back; `HostUnreachable` (v4) and `PermissionDenied` (v6) are administratively prohibited,
     /// `ConnectionRefused` is a closed port.
     Rejected(io::Error),
-    /// Nothing came back within a second.
+    /// Nothing came back in time.
     Silent,
 }
 
@@ -36,9 +36,14 @@ impl Node {
     /// Sends one datagram to an echo at `address` and `port`, and waits one second for its return. An error means that the
     /// socket could not be made or used.
     pub fn udp_probe(&self, address: impl Into<IpAddr>, port: u16) -> Result<UdpProbe> {
+        self.udp_probe_within(PATIENCE, address, port)
+    }
+
+    /// [`Node::udp_probe`] that waits for `patience`.
+    pub fn udp_probe_within(&self, patience: Duration, address: impl Into<IpAddr>, port: u16) -> Result<UdpProbe> {
         let address = address.into();
         self.within(|| {
-            let socket = connected(address, port, PATIENCE)?;
+            let socket = connected(address, port, patience)?;
             let sent = b"probe";
             let mut received = [0; 64];
             match socket.send(sent).and_then(|_| socket.recv(&mut received)) {
