@@ -1,1 +1,29 @@
-//! To be written.
+//! Packet tables over `BPF_PROG_TEST_RUN`: what a [`Frame`] meets in the kernel program, and all that it changes there.
+//!
+//! A [`Row`] is a packet with a name, the [`Profile`] of the sandbox that sends it, and the [`Reason`](filter_core::Reason) it
+//! must get. A [`Stage`] attaches the profiles once and checks rows: the verdict, every counter, every byte of every pinned
+//! map, and every field of the event; and that [`filter_core::decide`] in userspace says the same. Root is needed.
+
+mod check;
+mod event;
+mod expect;
+mod frame;
+mod kernel;
+mod living;
+mod packets;
+mod profile;
+mod raw_socket;
+mod row;
+mod stage;
+mod state;
+
+pub use event::EventRing;
+pub use frame::{Frame, Shown};
+pub use packets::{arp, icmp, ip, other, tcp, udp};
+pub use profile::{
+    GATEWAY_LINK, GATEWAY_MAC, GATEWAY4, GATEWAY6, Profile, SANDBOX_LINK, SANDBOX_MAC, SANDBOX4, SANDBOX6,
+};
+pub use raw_socket::{Offload, RawSocket};
+pub use row::{Row, Told, row};
+pub use stage::{Attached, Stage};
+pub use state::State;

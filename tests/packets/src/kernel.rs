@@ -1,0 +1,63 @@
+//! A whole map by `BPF_MAP_LOOKUP_BATCH`, for which aya has no call. The tables of 16,384 slots are read before and after every
+//! packet, which one system call an entry would make slow.
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{MapData, MapType};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+
+/// The keys of a map, one behind the other, and their values in the same order. Values of per-CPU maps hold all CPUs.
+pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
+    #[repr(C)]
+    struct Batch {
+        from: u64,
+        to: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map: u32,
+        element_flags: u64,
+        flags: u64,
+    }
+    let info = map.info()?;
+    let key_size = info.key_size() as usize;
+    let value_size = match info.map_type()? {
+        MapType::PerCpuArray | MapType::PerCpuHash => {
+            info.value_size().next_multiple_of(8) as usize * aya::util::nr_cpus().map_err(|(_, error)| error)?
+        }
+        _ => info.value_size() as usize,
+    };
+    let room = info.max_entries() as usize;
+    let mut keys = vec![0; room * key_size];
+    let mut values = vec![0; room * value_size];
+    let mut position = [0_u8; 64];
+    let mut batch = Batch {
+        from: 0,
+        to: position.as_mut_ptr() as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: info.max_entries(),
+        map: map.fd().as_fd().as_raw_fd() as u32,
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: `batch` has the layout of the command's part of `union bpf_attr`; the buffers in it live, hold `count` keys and
+    // values of the map's sizes, and the position is as long as the longest key.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        // The end of the map; without one, there is more than the map can hold.
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(error).with_context(|| format!("cannot read the map {:?}", info.name_as_str()));
+        }
+    } else if batch.count as usize == room {
+        // A full array ends without telling.
+    } else {
+        bail!("the map {:?} was read in part: {} of {room}", info.name_as_str(), batch.count);
+    }
+    keys.truncate(batch.count as usize * key_size);
+    values.truncate(batch.count as usize * value_size);
+    Ok((keys, values))
+}

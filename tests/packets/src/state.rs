@@ -1,0 +1,158 @@
+//! Everything that is pinned, byte for byte, but for the ring.
+
+use crate::kernel;
+use anyhow::{Context, Result};
+use aya::maps::{MapData, MapType};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The content of every map below a pin directory, inner maps included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State(BTreeMap<String, Content>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+    key_size: usize,
+}
+
+impl State {
+    /// Reads all maps below `pin_dir`. Names are paths below it, and `OUTER[INDEX]` for inner maps.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn read(pin_dir: &Path) -> Result<State> {
+        let mut state = State(BTreeMap::new());
+        state.add_directory(pin_dir, "")?;
+        Ok(state)
+    }
+
+    /// The differences to a later state, each as a line for people. None is printed of what is the same.
+    pub fn changes(&self, later: &State) -> Vec<String> {
+        let mut lines = Vec::new();
+        for name in self.0.keys().chain(later.0.keys().filter(|name| !self.0.contains_key(*name))) {
+            match (self.0.get(name), later.0.get(name)) {
+                (Some(old), Some(new)) if old == new => {}
+                (Some(old), Some(new)) if old.keys == new.keys => lines.extend(old.changes(new, name)),
+                (Some(_), Some(_)) => lines.push(format!("{name}: other keys")),
+                (Some(_), None) => lines.push(format!("{name}: gone")),
+                (None, _) => lines.push(format!("{name}: new")),
+            }
+        }
+        lines
+    }
+
+    /// Leaves out an inner map by slot in all arrays of maps, and the pointers to it.
+    pub fn without_slot(mut self, slot: u32) -> State {
+        for outer in ["SANDBOXES", "POLICIES", "COUNTERS"] {
+            self.0.remove(&inner_name(outer, slot));
+            if let Some(content) = self.0.get_mut(outer) {
+                let value = content.value_mut(&slot.to_ne_bytes());
+                value.fill(0);
+            }
+        }
+        self
+    }
+
+    /// The entries of a map: keys and values.
+    ///
+    /// # Panics
+    /// When there is no such map.
+    pub fn entries(&self, name: &str) -> Vec<(&[u8], &[u8])> {
+        self.0[name].entries().collect()
+    }
+
+    /// A slot's counter row, by CPU.
+    ///
+    /// # Panics
+    /// When the slot has no counters.
+    pub fn row(&self, slot: u32, row: u32) -> Vec<u64> {
+        let content = &self.0[&inner_name("COUNTERS", slot)];
+        let (_, value) = content.entries().nth(row as usize).expect("every row is there");
+        words(value)
+    }
+
+    /// Sets a slot's counter row on one CPU.
+    ///
+    /// # Panics
+    /// When the slot has no counters.
+    pub fn set_row(&mut self, slot: u32, row: u32, cpu: usize, value: u64) {
+        let content = self.0.get_mut(&inner_name("COUNTERS", slot)).expect("the slot has counters");
+        content.value_mut(&row.to_ne_bytes())[cpu * 8..cpu * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    fn add_directory(&mut self, directory: &Path, prefix: &str) -> Result<()> {
+        for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            match (file.as_str(), entry.file_type()?.is_dir()) {
+                // Links are no maps, and a ring is read by its consumer.
+                ("links", true) | ("EVENTS", false) => {}
+                ("netns", true) => self.add_directory(&entry.path(), "netns/")?,
+                (_, true) if prefix == "netns/" => self.add_directory(&entry.path(), &format!("netns/{file}/"))?,
+                (_, true) => self.add_directory(&entry.path(), "")?,
+                _ => self.add(&format!("{prefix}{file}"), &MapData::from_pin(entry.path())?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, map: &MapData) -> Result<()> {
+        let (keys, values) = kernel::read(map).with_context(|| name.to_owned())?;
+        let info = map.info()?;
+        let content = Content { keys, values, key_size: info.key_size() as usize };
+        if matches!(info.map_type()?, MapType::ArrayOfMaps | MapType::HashOfMaps) {
+            for (key, value) in content.entries() {
+                let inner = MapData::from_id(u32::from_ne_bytes(value.try_into()?))?;
+                self.add(&inner_name(name, u32::from_ne_bytes(key.try_into()?)), &inner)?;
+            }
+        }
+        self.0.insert(name.to_owned(), content);
+        Ok(())
+    }
+}
+
+impl Content {
+    fn value_size(&self) -> usize {
+        self.values.len().checked_div(self.keys.len() / self.key_size).unwrap_or(1)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.keys.chunks_exact(self.key_size).zip(self.values.chunks_exact(self.value_size()))
+    }
+
+    fn value_mut(&mut self, key: &[u8]) -> &mut [u8] {
+        let size = self.value_size();
+        match self.keys.chunks_exact(self.key_size).position(|other| other == key) {
+            Some(at) => &mut self.values[at * size..(at + 1) * size],
+            None => &mut [],
+        }
+    }
+
+    fn changes(&self, later: &Content, name: &str) -> Vec<String> {
+        let pairs = self.entries().zip(later.entries()).filter(|((_, old), (_, new))| old != new);
+        pairs
+            .map(|((key, old), (_, new))| match old.len() % 8 {
+                0 => format!("{name} {}: {:?} is {:?}", hex(key), words(old), words(new)),
+                _ => format!("{name} {}: {} is {}", hex(key), hex(old), hex(new)),
+            })
+            .collect()
+    }
+}
+
+fn inner_name(outer: &str, slot: u32) -> String {
+    format!("{outer}[{slot}]")
+}
+
+fn words(bytes: &[u8]) -> Vec<u64> {
+    bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes"))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    match bytes.try_into() {
+        Ok(word) => u32::from_ne_bytes(word).to_string(),
+        Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
