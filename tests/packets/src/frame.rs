@@ -126,7 +126,7 @@ impl Frame {
         self.later_fragment = offset > 0;
         match self.ethertype {
             ethertype::IPV4 => {
-                let field = offset / 8 | if more { 0x2000 } else { 0 };
+                let field = (offset / 8) | if more { 0x2000 } else { 0 };
                 self.network_bytes(6, &field.to_be_bytes())
             }
             _ => {

@@ -44,14 +44,11 @@ impl State {
         lines
     }
 
-    /// Leaves out an inner map by slot in all arrays of maps, and the pointers to it.
-    pub fn without_slot(mut self, slot: u32) -> State {
-        for outer in ["SANDBOXES", "POLICIES", "COUNTERS"] {
-            self.0.remove(&inner_name(outer, slot));
-            if let Some(content) = self.0.get_mut(outer) {
-                let value = content.value_mut(&slot.to_ne_bytes());
-                value.fill(0);
-            }
+    /// Leaves out the policy in a slot, and the pointer to it.
+    pub fn without_policy(mut self, slot: u32) -> State {
+        self.0.remove(&inner_name("POLICIES", slot));
+        if let Some(content) = self.0.get_mut("POLICIES") {
+            content.value_mut(&slot.to_ne_bytes()).fill(0);
         }
         self
     }
