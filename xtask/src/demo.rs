@@ -6,14 +6,13 @@ use anyhow::Result;
 
 use crate::{build, tool, tool::Tool};
 
-/// Runs the demonstration and passes its exit code on.
+/// Becomes the demonstration, so that an interrupt waits for its cleaning up.
 pub(crate) fn task() -> Result<ExitCode> {
     build::everything(&build::Options::default())?;
     let programs = tool::target().join("debug");
-    let mut demo = Tool::as_root(programs.join("filter-demo"), &["-E"])?
+    Tool::as_root(programs.join("filter-demo"), &["-E"])?
         .arg("--filter-ctl")
         .arg(programs.join("filter-ctl"))
-        .args(["--examples", "examples"]);
-    let code = demo.status()?.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        .args(["--examples", "examples"])
+        .become_it()
 }

@@ -4,9 +4,9 @@ use std::{
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{Command, ExitCode, ExitStatus, Output, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -118,6 +118,12 @@ impl Tool {
     pub(crate) fn status(&mut self) -> Result<ExitStatus> {
         self.echo();
         self.command.status().with_context(|| self.cannot_start())
+    }
+
+    /// Replaces this process by the program; returns only when it cannot be started.
+    pub(crate) fn become_it(mut self) -> Result<ExitCode> {
+        self.echo();
+        Err(self.command.exec()).with_context(|| self.cannot_start())
     }
 
     /// Shows the command and runs it, handing over its standard output line by line.
