@@ -19,6 +19,7 @@ mod store;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a daemon finds and keeps its things.
@@ -44,6 +45,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::read(&options.config, options.config_required)?;
     let _lock = lock::state_dir(&options.state_dir)?;
     let listener = server::bind(&options.socket)?;
+    let served = serve(listener, config, &options).await;
+    server::unbind(&options.socket);
+    served
+}
+
+/// Takes over what an earlier daemon left, and answers until it is told to stop.
+async fn serve(listener: UnixListener, config: config::Config, options: &Options) -> anyhow::Result<()> {
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
     reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
@@ -59,7 +67,5 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
-    let served = server::serve(listener, node, events, stop).await;
-    server::unbind(&options.socket);
-    served
+    server::serve(listener, node, events, stop).await
 }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,12 @@ pub(super) fn bind(socket: &FilePath) -> anyhow::Result<UnixListener> {
     if UnixStream::connect(socket).is_ok() {
         bail!("another daemon answers at {}\n  hint: stop it, or give this one its own --socket", socket.display());
     }
-    unbind(socket);
+    match fs::symlink_metadata(socket) {
+        Ok(there) if !there.file_type().is_socket() => {
+            bail!("{} is there and is no socket\n  hint: name another --socket", socket.display());
+        }
+        _ => unbind(socket),
+    }
     if let Some(directory) = socket.parent() {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     }
