@@ -1,1 +1,23 @@
-//! To be written.
+//! The daemon, the command line and the kernel program under real traffic.
+//!
+//! A [`Stage`] is a [`World`](test_world::World) with servers on its internet, a [`Daemon`] on its host and a sandbox. Tests speak
+//! to the daemon through the real command line, and say with [`Stage::expect`] what a sandbox gets through: real clients must
+//! see it, `explain` must say it, the counters must show it, and what is denied must never reach the wire behind the filter.
+//!
+//! Root is needed, and the command: `cargo build -p filter-ctl`, which `cargo xtask test` does.
+#![forbid(unsafe_code)]
+
+mod ctl;
+mod daemon;
+mod expect;
+mod probe;
+mod stage;
+mod traces;
+
+pub use ctl::Refused;
+pub use daemon::{Daemon, Ended};
+pub use probe::{Probe, dns, dns_tcp, http, http_other, https, ping, udp};
+pub use stage::{Setup, Stage, document};
+
+/// How long something that must happen may take.
+pub const SOON: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,106 @@
+//! A daemon that dies, and the next one.
+
+use anyhow::Result;
+use filter_core::Reason::{AddressDenied, AllowedByList};
+use filter_ctl::api::{Change, State};
+use test_scenarios::{SOON, Stage, http, ping, udp};
+use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_world::{Live, wait_until};
+
+const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
+
+#[test]
+fn a_killed_daemon_leaves_enforcement_as_it_was() -> Result<()> {
+    let mut stage = Stage::new("kill")?;
+    stage.apply(&stage.a, "")?;
+    stage.apply(&stage.a, POLICY)?;
+    let before = stage.daemon.status("a")?;
+    // Flows in both directions of the policy, all the while.
+    let allowed = [stage.a.udp_stream(WEB, 9000)?, stage.a.udp_stream(WEB6, 9000)?];
+    let denied = [stage.a.udp_stream(WEB_NEIGHBOUR, 9000)?, stage.a.udp_stream(WEB6_NEIGHBOUR, 9000)?];
+    let mut wire = stage.world.host().sniff("up0")?;
+    assert!(allowed.iter().all(|stream| stream.grows(SOON)));
+
+    stage.daemon.kill9()?;
+    assert!(http(WEB).gets_through(&stage.a, true)? && http(WEB6).gets_through(&stage.a, true)?);
+    assert!(
+        !http(WEB_NEIGHBOUR).gets_through(&stage.a, false)? && !ping(WEB6_NEIGHBOUR).gets_through(&stage.a, false)?
+    );
+    stage.daemon.begin()?;
+
+    let after = stage.daemon.status("a")?;
+    assert_eq!((after.state, after.generation, &after.document), (State::Active, 2, &before.document));
+    assert_eq!((after.created, after.updated), (before.created, before.updated));
+    assert!(after.counters.allowed > before.counters.allowed, "the counters went on");
+    for probe in [udp(WEB_NEIGHBOUR), udp(WEB6_NEIGHBOUR), http(WEB_NEIGHBOUR), ping(WEB6_NEIGHBOUR)] {
+        assert_eq!(wire.count(|frame| probe.is_in(frame))?, 0, "{probe} left the host");
+    }
+    for stream in &allowed {
+        assert!(stream.grows(SOON));
+        assert!(wait_until(SOON, || stream.progress() == stream.sent()), "a datagram was lost: {stream:?}");
+    }
+    for stream in &denied {
+        assert!(stream.sent() > 50 && stream.progress() == 0, "{stream:?}");
+    }
+
+    assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Unchanged);
+    let updated = stage.apply(&stage.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.20"]"#)?;
+    assert_eq!((updated.change, updated.generation), (Change::Updated, 3));
+    assert!(denied[0].grows(SOON));
+    drop((allowed, denied));
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB_NEIGHBOUR)]), (AddressDenied, &[http(WEB), udp(WEB6)])])
+}
+
+#[test]
+fn a_stopped_daemon_ends_well_and_comes_back() -> Result<()> {
+    let mut stage = Stage::new("stop")?;
+    stage.apply(&stage.a, POLICY)?;
+    let traces = stage.daemon.traces()?;
+    let ended = stage.daemon.stop()?;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(!stage.daemon.socket().exists());
+    let refused = stage.daemon.refused(&["get"])?;
+    assert_eq!(refused.exit, 3);
+    refused.says(&["no daemon at", "sudo systemctl start sandbox-filter"]);
+    stage.daemon.begin()?;
+    assert_eq!(stage.daemon.traces()?, traces);
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB), http(WEB6)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])
+}
+
+#[test]
+fn devices_that_come_and_go_while_no_daemon_runs() -> Result<()> {
+    let mut stage = Stage::new("away")?;
+    stage.apply(&stage.a, POLICY)?;
+    let b = stage.world.sandbox("b")?;
+    stage.apply(&b, POLICY)?;
+    stage.daemon.kill9()?;
+    stage.world.host().ip("link del veth-a")?;
+    stage.a.connect(stage.world.host())?;
+    stage.daemon.begin()?;
+    assert_eq!(stage.daemon.status("a")?.state, State::Gone, "the new device is another's");
+    assert_eq!(stage.daemon.status("b")?.state, State::Active);
+    assert!(http(WEB_NEIGHBOUR).gets_through(&stage.a, true)?);
+    assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
+    for sandbox in [&stage.a, &b] {
+        stage.expect(sandbox, &[(AllowedByList, &[http(WEB), udp(WEB6)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn records_outlive_many_restarts() -> Result<()> {
+    let mut stage = Stage::new("restarts")?;
+    stage.apply(&stage.a, "")?;
+    for round in 0..5 {
+        let network = if round % 2 == 0 { POLICY } else { r#"denyOut: ["203.0.113.10"]"# };
+        assert_eq!(stage.apply(&stage.a, network)?.generation, round + 2);
+        stage.daemon.kill9()?;
+        stage.daemon.begin()?;
+        assert_eq!(stage.daemon.status("a")?.generation, round + 2);
+        let told = stage.daemon.explain("a", "203.0.113.10")?;
+        assert_eq!((told.allowed, told.generation), (round % 2 == 0, round + 2));
+    }
+    stage.daemon.detach("a")?;
+    assert!(http(WEB).gets_through(&stage.a, true)?);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Many documents in one call: all of them or none.
+
+use anyhow::Result;
+use filter_core::Reason::{AddressDenied, AllowedByDefault};
+use filter_ctl::api::Change;
+use std::fs;
+use test_scenarios::{Stage, document, http, udp};
+use test_world::internet::{WEB, WEB6};
+
+const DENY: &str = r#"denyOut: ["0.0.0.0/0"]"#;
+
+#[test]
+fn all_are_applied_in_one_call() -> Result<()> {
+    let stage = Stage::new("together")?;
+    let (a, b, c) = (&stage.a, stage.world.sandbox("b")?, stage.world.sandbox("c")?);
+    let all = [document(a, DENY), document(&b, ""), document(&c, DENY)].join("---\n");
+    let changes = |yaml: &str| -> Result<Vec<(String, Change)>> {
+        Ok(stage.daemon.apply(yaml)?.into_iter().map(|one| (one.id, one.change)).collect())
+    };
+    let each = |change| ["a", "b", "c"].map(|id| (id.to_owned(), change));
+    assert_eq!(changes(&all)?, each(Change::Created));
+    assert_eq!(changes(&all)?, each(Change::Unchanged));
+    assert_eq!(stage.daemon.links()?.len(), 3);
+    stage.expect(a, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
+    stage.expect(&b, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])?;
+    stage.expect(&c, &[(AddressDenied, &[http(WEB), udp(WEB6)])])
+}
+
+#[test]
+fn a_bad_document_leaves_the_others_unapplied() -> Result<()> {
+    let stage = Stage::new("badone")?;
+    let (a, daemon) = (&stage.a, &stage.daemon);
+    let (b, c) = (stage.world.sandbox("b")?, stage.world.sandbox("c")?);
+    stage.apply(&c, "")?;
+    let before = daemon.traces()?;
+    let bad = [
+        (document(&b, r#"denyOut: ["example.test"]"#), "denyOut[0]"),
+        (document(&b, DENY).replace("veth-b", "veth-c"), "already belongs to sandbox \"c\""),
+        (document(&b, DENY).replace("veth-b", "veth-a"), "already belongs to sandbox \"a\""),
+        (document(&b, DENY).replace("veth-b", "nowhere"), "interface nowhere does not exist"),
+        (document(&b, DENY).replace(&b.v4.to_string(), &a.v4.to_string()), "overlaps 198.51.100.2 of sandbox \"a\""),
+        (document(&b, DENY).replace("id: b\n", "id: a\n"), "\"a\""),
+    ];
+    for (second, told) in bad {
+        daemon.refuses(&format!("{}---\n{second}", document(a, DENY)))?.says(&[told]);
+        assert_eq!(daemon.traces()?, before, "{second}");
+        daemon.refuses(&format!("{second}---\n{}", document(a, DENY)))?;
+        assert_eq!(daemon.traces()?, before, "{second}");
+    }
+    assert!(http(WEB).gets_through(a, true)?, "the first is not filtered");
+    Ok(())
+}
+
+#[test]
+fn a_late_failure_takes_back_what_was_done() -> Result<()> {
+    let stage = Stage::new("late")?;
+    let (a, daemon) = (&stage.a, &stage.daemon);
+    let (b, c) = (stage.world.sandbox("b")?, stage.world.sandbox("c")?);
+    stage.apply(&c, "")?;
+    // The record of `b` cannot be written: found out when `a` and `c` have changed already.
+    let obstacle = daemon.state_dir().join("sandboxes/b.next");
+    fs::create_dir(&obstacle)?;
+    let (status, links) = (daemon.status("c")?, daemon.links()?);
+    let all = [document(a, DENY), document(&c, DENY), document(&b, DENY)].join("---\n");
+    let refused = daemon.refuses(&all)?;
+    assert_eq!((refused.exit, refused.reply.code), (1, 500));
+    refused.says(&["b.next"]);
+
+    assert_eq!(daemon.links()?, links);
+    let ids: Vec<String> = daemon.list()?.into_iter().map(|status| status.id).collect();
+    assert_eq!(ids, ["c"]);
+    assert_eq!(daemon.status("c")?.document, status.document);
+    assert!(http(WEB).gets_through(a, true)? && udp(WEB6).gets_through(&b, true)?, "they are not filtered");
+    stage.expect(&c, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])?;
+
+    fs::remove_dir(&obstacle)?;
+    let changes: Vec<Change> = daemon.apply(&all)?.into_iter().map(|one| one.change).collect();
+    assert_eq!(changes, [Change::Created, Change::Updated, Change::Created]);
+    for sandbox in [a, &b, &c] {
+        stage.expect(sandbox, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
+    }
+    Ok(())
+}
