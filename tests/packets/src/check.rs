@@ -2,6 +2,7 @@
 
 use crate::{Offload, Row, Stage, State, expect};
 use anyhow::{Context, Result, ensure};
+use filter_core::abi::Event;
 use filter_core::packet::{Flow, Frame};
 use filter_core::{Verdict, decide};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 const WIRE: Duration = Duration::from_secs(5);
 
 impl Stage {
-    /// Runs a row's packet through the program, and through [`decide`] in userspace.
+    /// Runs a row's packet through the program, and through [`decide()`] in userspace.
     ///
     /// # Errors
     /// What was not as the row says: the verdict, the reason, the generation, a byte of a map, a field of the event.
@@ -19,9 +20,9 @@ impl Stage {
         let before = self.settled()?;
         let place = self.attached(row.profile).place;
         let passes = self.run(place, &row.frame.bytes())?;
-        let after = self.state()?;
+        let (after, events) = (self.state()?, self.ring().take()?);
         ensure!(passes == row.reason.allows(), "the kernel lets it pass: {passes}; {:#?}", before.changes(&after));
-        self.check_traces(row, &before, after)
+        self.check_traces(row, &before, after, &events)
     }
 
     /// Sends a row's packet over the wire, which must be up. Only the traces tell what became of it.
@@ -34,7 +35,8 @@ impl Stage {
         self.send(row.profile, &row.frame.wire_bytes(), offload)?;
         let arrived = || self.state().ok().filter(|after| *after != before);
         let after = test_world::poll(WIRE, arrived).context("nothing arrived")?;
-        self.check_traces(row, &before, after)
+        let events = self.ring().take()?;
+        self.check_traces(row, &before, after, &events)
     }
 
     /// What the kernel program says through `explain`, which leaves no trace.
@@ -77,14 +79,13 @@ impl Stage {
         Ok(())
     }
 
-    fn check_traces(&mut self, row: &Row, before: &State, after: State) -> Result<()> {
-        let events = self.ring().take()?;
+    fn check_traces(&mut self, row: &Row, before: &State, after: State, events: &[Event]) -> Result<()> {
         let attached = self.attached(row.profile);
         let told = events.first().map(|event| event.ktime);
         let expected = expect::state(before, &after, row, attached, told).context("the maps")?;
         let unlike = expected.changes(&after);
         ensure!(unlike.is_empty(), "not as expected: {unlike:#?}\nchanged: {:#?}", before.changes(&after));
-        match events.as_slice() {
+        match events {
             [] => ensure!(row.reason.allows(), "a denial without an event"),
             [event] => {
                 ensure!(!row.reason.allows(), "an allowed packet with an event: {event:?}");

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use aya::maps::{Map, MapData, RingBuf};
 use filter_core::Address;
-use filter_core::abi::Event;
+use filter_core::abi::{self, Event};
 use std::path::Path;
 
 /// The consumer of a stage's ring.
@@ -11,7 +11,7 @@ pub struct EventRing(RingBuf<MapData>);
 
 impl EventRing {
     pub(crate) fn open(pin_dir: &Path) -> Result<EventRing> {
-        let ring = MapData::from_pin(pin_dir.join("abi-1/maps/EVENTS"))?;
+        let ring = MapData::from_pin(pin_dir.join(format!("abi-{}/maps/EVENTS", abi::VERSION)))?;
         Ok(EventRing(RingBuf::try_from(Map::RingBuf(ring))?))
     }
 

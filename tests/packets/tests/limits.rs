@@ -1,6 +1,7 @@
 //! What is told of denials when there are too many, and what becomes of packets that belong to nobody.
 
 use anyhow::Result;
+use aya::maps::{Array, Map, MapData};
 use filter_core::Reason;
 use filter_core::abi::{self, Counter, Event};
 use filter_dataplane::{Counters, Place};
@@ -104,6 +105,23 @@ fn a_device_without_a_sandbox_passes_nothing() -> Result<()> {
             assert!(stage.ring().take()?.is_empty());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_slot_without_an_attachment_passes_nothing() -> Result<()> {
+    const EMPTY: u32 = 9_999;
+    let mut stage = Stage::new("empty", &[Profile::Free])?;
+    let place = stage.attached(Profile::Free).place;
+    let path = stage.pin_dir().join(format!("abi-{}/netns/{}/SLOTS", abi::VERSION, place.netns_inode));
+    let mut slots: Array<_, [u32; 2]> = Array::try_from(Map::Array(MapData::from_pin(path)?))?;
+    slots.set(place.ifindex & (abi::SLOTS - 1), [place.ifindex, EMPTY], 0)?;
+    let before = stage.state()?;
+    assert_eq!(stage.run_often(place, &tcp(WEB, 443).bytes(), 2)?, 0);
+    let changes = before.changes(&stage.state()?);
+    assert!(changes.iter().all(|change| change.starts_with("STRAYS")), "{changes:#?}");
+    assert_eq!(stage.dataplane().strays()?, 2);
+    assert!(stage.ring().take()?.is_empty());
     Ok(())
 }
 
