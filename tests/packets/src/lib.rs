@@ -2,7 +2,7 @@
 //!
 //! A [`Row`] is a packet with a name, the [`Profile`] of the sandbox that sends it, and the [`Reason`](filter_core::Reason) it
 //! must get. A [`Stage`] attaches the profiles once and checks rows: the verdict, every counter, every byte of every pinned
-//! map, and every field of the event; and that [`filter_core::decide`] in userspace says the same. Root is needed.
+//! map, and every field of the event; and that [`filter_core::decide()`] in userspace says the same. Root is needed.
 
 mod check;
 mod event;
