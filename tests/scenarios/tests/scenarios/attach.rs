@@ -97,8 +97,16 @@ fn a_device_in_another_namespace_outlives_the_daemon_and_vanishes() -> Result<()
     stage.daemon.begin()?;
     assert_eq!(stage.daemon.status("a")?.state, State::Active);
     assert!(!http(WEB).gets_through(&rack.guest, false)? && http(WEB6).gets_through(&rack.guest, true)?);
+    let gone = || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone);
     rack.host.ip("link del tap7")?;
-    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    assert!(wait_until(SOON, gone));
+    // A namespace that vanishes takes its devices along: nothing keeps it.
+    rack.host.ip("link add tap7 type veth peer name far7")?;
+    stage.daemon.apply(&elsewhere)?;
+    assert!(!gone());
+    stage.world.host().run(&["ip", "netns", "delete", rack.host.name()])?.ok()?;
+    assert!(wait_until(SOON, gone));
+    assert_eq!(std::fs::read_dir(stage.daemon.pin_dir().join("abi-1/netns"))?.count(), 1, "the host's own");
     Ok(())
 }
 

@@ -140,3 +140,24 @@ fn a_vanished_device_takes_its_policy_along() -> Result<()> {
     assert!(daemon.list()?.is_empty());
     Ok(())
 }
+
+#[test]
+fn a_renamed_device_stays_the_sandbox_s() -> Result<()> {
+    let stage = Stage::new("rename")?;
+    let (a, deny) = (&stage.a, r#"denyOut: ["0.0.0.0/0"]"#);
+    stage.apply(a, deny)?;
+    stage.world.host().ip("link set veth-a name renamed")?;
+    stage.expect(a, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
+    stage.daemon.refuses(&document(a, ""))?.says(&["interface veth-a does not exist"]);
+    let moved = document(a, "").replace("veth-a", "renamed");
+    let applied = stage.daemon.apply(&moved)?.remove(0);
+    assert_eq!((applied.change, applied.generation, applied.device.as_str()), (Change::Updated, 2, "renamed"));
+    stage.expect(a, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])?;
+    // Somebody else gets the old name: it is no part of the sandbox.
+    stage.world.host().ip("link add veth-a type veth peer name other")?;
+    assert_eq!(stage.daemon.apply(&moved)?[0].change, Change::Unchanged);
+    let refused = stage.daemon.refuses(&document(a, ""))?;
+    assert_eq!(refused.reply.code, 409);
+    refused.says(&["is attached to renamed, not to veth-a"]);
+    Ok(())
+}

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod bridge;
 mod daemons;
 mod explain;
 mod lifecycle;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByDefault};
 use filter_ctl::api::Change;
 use std::fs;
+use std::thread;
 use test_scenarios::{Stage, document, http, udp};
 use test_world::internet::{WEB, WEB6};
 
@@ -80,4 +81,28 @@ fn a_late_failure_takes_back_what_was_done() -> Result<()> {
         stage.expect(sandbox, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
     }
     Ok(())
+}
+
+#[test]
+fn calls_at_the_same_time_are_each_whole() -> Result<()> {
+    const ROUNDS: u32 = 10;
+    let stage = Stage::new("parallel")?;
+    let (a, b) = (&stage.a, stage.world.sandbox("b")?);
+    stage.apply(a, "")?;
+    stage.apply(&b, "")?;
+    // Four at once: two on one sandbox, one on the other, one on both.
+    let deny = |thread: u32, round: u32| format!("denyOut: [\"9.{thread}.{round}.0/24\"]");
+    let applies = |thread: u32, round: u32| match thread {
+        0 | 1 => document(a, &deny(thread, round)),
+        2 => document(&b, &deny(thread, round)),
+        _ => [document(a, &deny(thread, round)), document(&b, &deny(thread, round))].join("---\n"),
+    };
+    let daemon = &stage.daemon;
+    thread::scope(|scope| {
+        let each = |thread| move || (0..ROUNDS).try_for_each(|round| daemon.apply(&applies(thread, round)).map(drop));
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(each(thread))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    assert_eq!((daemon.status("a")?.generation, daemon.status("b")?.generation), (1 + 3 * ROUNDS, 1 + 2 * ROUNDS));
+    stage.expect(a, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])
 }
