@@ -41,8 +41,8 @@ pub(super) fn parse<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason>
     Ok(())
 }
 
-/// Tag protocol identifiers: customer tag, service tag, and the older ones for stacked tags.
+/// Tag protocol identifiers that the kernel takes off: customer tag and service tag.
 #[inline(always)]
 fn is_tag(ethertype: u16) -> bool {
-    matches!(ethertype, 0x8100 | 0x88a8 | 0x9100 | 0x9200)
+    matches!(ethertype, 0x8100 | 0x88a8)
 }

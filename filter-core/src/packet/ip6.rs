@@ -59,7 +59,7 @@ fn extensions<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
             }
             ROUTING => return Err(Reason::SourceRoute),
             MOBILITY | HOST_IDENTITY | SHIM6 => return Err(Reason::ExtensionHeader),
-            protocol::TCP if flow.fragment != Fragment::Whole => return Err(Reason::Fragment),
+            protocol::TCP if flow.fragment == Fragment::First => return Err(Reason::Fragment),
             _ => return Ok(()),
         }
     }
@@ -87,6 +87,7 @@ fn fragment(field: u16, flow: &mut Flow) -> Result<(), Reason> {
         return Err(Reason::ExtensionHeader);
     }
     if offset == 0 && !more {
+        flow.fragment = Fragment::Atomic;
         return Ok(());
     }
     flow.fragment = if offset == 0 { Fragment::First } else { Fragment::Later };

@@ -51,9 +51,11 @@ pub mod protocol {
 /// Where a packet stands in a fragmented datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fragment {
-    /// Not fragmented, or an atomic fragment (RFC 6946).
+    /// Not fragmented.
     #[default]
     Whole,
+    /// A whole datagram behind a fragment header (RFC 6946).
+    Atomic,
     /// The first of several; its transport header is all there.
     First,
     /// A later one: no ports.

@@ -90,7 +90,7 @@ fn udp<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
     const HEADER: u32 = 8;
     let header: [u8; HEADER as usize] = frame.load(flow.transport).ok_or(Reason::MalformedTransport)?;
     let length = u32::from(u16::from_be_bytes([header[4], header[5]]));
-    let too_long = flow.fragment == Fragment::Whole && length > flow.transport_length;
+    let too_long = flow.fragment != Fragment::First && length > flow.transport_length;
     if flow.transport_length < HEADER || length < HEADER || too_long {
         return Err(Reason::MalformedTransport);
     }

@@ -28,6 +28,11 @@ pub(super) struct EventLimits {
     pub burst: u32,
 }
 
+impl EventLimits {
+    /// More than any ring can hold; the kernel's sums stay far from overflow.
+    const MOST: u32 = 1_000_000;
+}
+
 impl Default for EventLimits {
     fn default() -> EventLimits {
         EventLimits { per_second: 50, burst: 100 }
@@ -57,6 +62,10 @@ pub(super) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         Ok(file) => file,
         Err(error) => bail!("{}: {error}", path.display()),
     };
+    let events = file.events.unwrap_or_default();
+    if events.per_second > EventLimits::MOST || events.burst > EventLimits::MOST {
+        bail!("{}: events: perSecond and burst may be {} at most", path.display(), EventLimits::MOST);
+    }
     let standard = Operator::default();
     Ok(Config {
         operator: Operator {
@@ -64,6 +73,6 @@ pub(super) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
             nameservers: file.nameservers.unwrap_or(standard.nameservers),
             limits: file.limits.unwrap_or_default(),
         },
-        events: file.events.unwrap_or_default(),
+        events,
     })
 }

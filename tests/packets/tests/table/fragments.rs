@@ -91,7 +91,7 @@ fn ip6() -> Vec<Row> {
             "first in an atomic one",
             Free,
             part().headers(&[(44, &part_of(7, 0)), (44, &part_of(7, 1))]),
-            AllowedByDefault,
+            ExtensionHeader,
         ),
         row("header cut short", Free, part().headers(&[(44, &part_of(7, 0))]).claim(4).cut(58), MalformedIp)
             .stopped_at(44),

@@ -43,6 +43,7 @@ fn solicitations() -> Vec<Row> {
         row("detects a duplicate of a neighbour", Free, plain(135, &group(NEIGHBOUR), NEIGHBOUR).from("::"), Neighbour),
         row("detects a duplicate of the gateway", Free, plain(135, &group(GATEWAY), GATEWAY).from("::"), Neighbour),
         row("detects a duplicate at all nodes", Free, plain(135, ALL_NODES, OWN).from("::"), Neighbour),
+        row("asks in an atomic fragment", Free, ask().fragment(0, false), Neighbour),
         row("asks for a neighbour", Free, solicit(NEIGHBOUR, OWN), Neighbour),
         row("asks another group", Free, with(135, &group(NEIGHBOUR), GATEWAY, SOURCE), Neighbour),
         row("asks as a neighbour", Free, solicit(GATEWAY, NEIGHBOUR), Neighbour),
