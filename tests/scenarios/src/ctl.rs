@@ -14,7 +14,7 @@ use test_world::{Output, Process};
 static FILES: AtomicU32 = AtomicU32::new(0);
 
 /// Longest that a command may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How a command was refused.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use test_world::{Node, Output, Process, World, poll};
 
 /// How long a daemon may take to answer, or to end.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A daemon with a state directory, pins and a socket of its own. Told to stop when dropped; enforcement goes on.
 pub struct Daemon {
@@ -29,7 +29,7 @@ impl Daemon {
     /// Starts a daemon in the world's host, with `config` as the operator's configuration, and waits until it answers.
     ///
     /// # Errors
-    /// When it does not answer within ten seconds; quotes its log.
+    /// When it does not answer within thirty seconds; quotes its log.
     pub fn start(world: &World, config: &str) -> Result<Daemon> {
         let mut daemon = Daemon::prepare(world, "daemon", config)?;
         daemon.pin_dir = world.pin_dir().to_owned();

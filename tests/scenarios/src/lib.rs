@@ -20,4 +20,4 @@ pub use probe::{Probe, dns, dns_tcp, http, http_other, https, ping, udp};
 pub use stage::{Setup, Stage, document};
 
 /// How long something that must happen may take.
-pub const SOON: std::time::Duration = std::time::Duration::from_secs(5);
+pub const SOON: std::time::Duration = std::time::Duration::from_secs(10);

@@ -74,6 +74,16 @@ impl Stage {
     pub fn apply(&self, sandbox: &Sandbox, network: &str) -> Result<Applied> {
         Ok(self.daemon.apply(&document(sandbox, network))?.remove(0))
     }
+
+    /// Makes a sandbox send without asking for its gateway: where the question is denied, its kernel soon sends nothing at all.
+    ///
+    /// # Errors
+    /// When its neighbours cannot be set.
+    pub fn knows_gateway(&self, sandbox: &Sandbox) -> Result<()> {
+        let known = format!("lladdr {} dev eth0 nud permanent", sandbox.gateway_mac);
+        let (v4, v6) = (sandbox.gateway4, sandbox.gateway6);
+        sandbox.ip_batch(&format!("neighbour replace {v4} {known}\nneighbour replace {v6} {known}\n"))
+    }
 }
 
 /// The document of a sandbox with a network configuration, the inside of a YAML flow mapping.

@@ -70,8 +70,7 @@ fn deleting_seals_and_detaching_opens() -> Result<()> {
     // Not even the gateway is found; and one that is known already is no way out.
     a.ip("neighbour flush dev eth0")?;
     stage.expect(a, &[(Sealed, &[ping(a.gateway4)])])?;
-    let gateway = format!("lladdr {} dev eth0 nud permanent", a.gateway_mac);
-    a.ip_batch(&format!("neighbour replace {} {gateway}\nneighbour replace {} {gateway}\n", a.gateway4, a.gateway6))?;
+    stage.knows_gateway(a)?;
     stage.expect(a, &[(Sealed, &[http(WEB), udp(WEB), ping(WEB), http(WEB6), udp(WEB6), ping(WEB6)])])?;
     assert_eq!(wire.count_from(a.v4.into())? + wire.count_from(a.v6.into())?, 0, "nothing at all leaves");
 
@@ -98,6 +97,7 @@ fn deleting_seals_and_detaching_opens() -> Result<()> {
 #[test]
 fn a_seal_outlives_the_daemon_and_ends_with_the_device() -> Result<()> {
     let mut stage = Stage::new("sealed")?;
+    stage.knows_gateway(&stage.a)?;
     stage.apply(&stage.a, "")?;
     stage.daemon.delete("a")?;
     stage.daemon.kill9()?;

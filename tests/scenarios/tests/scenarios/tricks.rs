@@ -55,13 +55,11 @@ fn denies(
 fn a_spoofed_source_address() -> Result<()> {
     let stage = stage("spoofed")?;
     let a = &stage.a;
-    // With permanent neighbours, because the question for the gateway would be denied already.
-    let gateway = format!("lladdr {} dev eth0 nud permanent", a.gateway_mac);
-    a.ip_batch(&format!(
-        "address add 198.51.100.77/32 dev eth0\naddress add 2001:db8:a000::77/128 dev eth0 nodad preferred_lft 0\n\
-         neighbour replace {} {gateway}\nneighbour replace {} {gateway}\n",
-        a.gateway4, a.gateway6
-    ))?;
+    // The spoofed question for the gateway would be denied already.
+    stage.knows_gateway(a)?;
+    a.ip_batch(
+        "address add 198.51.100.77/32 dev eth0\naddress add 2001:db8:a000::77/128 dev eth0 nodad preferred_lft 0\n",
+    )?;
     let probes = [http(WEB), http(WEB6), ping(WEB), ping(WEB6)];
     denies(&stage, SourceAddress, 4, &probes, || {
         for (source, address) in [("198.51.100.77", "203.0.113.10"), ("2001:db8:a000::77", "2001:db8:10::10")] {
