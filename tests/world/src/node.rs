@@ -203,8 +203,8 @@ impl Node {
             let flags = u32::from_str_radix(rows.get(device)?, 16).ok()?;
             (flags & 0x40 == 0).then_some(())
         };
-        self.within(|| poll(Duration::from_secs(5), usable))?
-            .ok_or_else(|| anyhow!("{device} in {} has no usable link-local address after 5 s", self.name))
+        self.within(|| poll(Duration::from_secs(20), usable))?
+            .ok_or_else(|| anyhow!("{device} in {} has no usable link-local address after 20 s", self.name))
     }
 }
 
