@@ -17,5 +17,7 @@ pub mod protected;
 mod reason;
 
 pub use address::Address;
+pub use decide::flow::{FlowChange, inbound_key, outbound_key};
+pub use decide::inbound::decide_inbound;
 pub use decide::{Tables, Verdict, decide};
 pub use reason::Reason;

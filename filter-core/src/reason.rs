@@ -51,6 +51,13 @@ reasons! {
     /// DHCP or router solicitation towards the gateway, which the document switched on.
     GatewayDhcp = 6, "gateway-dhcp";
 
+    /// A packet of the filter's own sockets, towards the sandbox.
+    OwnSocket = 7, "own-socket";
+    /// A connection that a source in `inboundFrom` has opened.
+    Inbound = 8, "inbound";
+    /// An answer of the sandbox to a connection that came in.
+    Answer = 9, "answer";
+
     /// The frame ends before its Ethernet header does.
     TruncatedFrame = 10, "truncated-frame";
     /// An ethertype other than IPv4, IPv6 and ARP, or an IEEE 802.3 length field.
@@ -112,6 +119,11 @@ reasons! {
     Sealed = 52, "sealed";
     /// The policy hands this connection to the sidecar, and there is none to take it.
     SidecarUnavailable = 53, "sidecar-unavailable";
+
+    /// A packet towards the sandbox that is no answer to what it may reach, and that nobody who may has opened.
+    InboundDenied = 60, "inbound-denied";
+    /// A connection comes in, and the sandbox's flow table is full.
+    FlowTableFull = 61, "flow-table-full";
 }
 
 impl Reason {

@@ -191,6 +191,18 @@ pub struct CounterStatus {
     pub events_suppressed: u64,
     /// Deny events that were lost because the ring was full.
     pub events_lost: u64,
+    /// Packets towards the sandbox that passed; `allowed` and `reasons` count those from the sandbox.
+    #[serde(default)]
+    pub inbound_allowed: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub inbound_bytes: u64,
+    /// Denied packets that were answered.
+    #[serde(default)]
+    pub rejects_sent: u64,
+    /// Answers that the rate limit held back.
+    #[serde(default)]
+    pub rejects_suppressed: u64,
 }
 
 /// A packet to judge.

@@ -5,12 +5,13 @@
 //! counters of its own and without events; so nothing that anybody else sees changes.
 
 use crate::Error;
-use crate::instance::{Instance, LOOPBACK};
+use crate::instance::{Hook, Instance, LOOPBACK};
 use crate::pins::Pins;
 use crate::shared::Shared;
 use aya::programs::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
 use filter_core::Reason;
+use filter_core::abi::SandboxFlags;
 
 /// Slot that made packets are judged in; never given to a sandbox.
 pub(crate) const SHADOW: u32 = 0;
@@ -42,25 +43,28 @@ fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u
     let empty = || Error::Empty { slot };
     let mut config = shared.config(slot)?.ok_or_else(empty)?;
     config.events_per_second = 0;
+    config.flags &= !SandboxFlags::REJECT;
     shared.set_config(SHADOW, &config)?;
     shared.copy_policy(slot, SHADOW)?;
     shared.reset_counters(SHADOW)?;
     instance.assign(LOOPBACK, SHADOW)?;
     let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-    let passes = passes(&instance.program().test_run(options)?);
+    let passes = passes(&instance.program(Hook::FromSandbox).test_run(options)?);
     let counted = shared.counters(SHADOW)?.ok_or_else(empty)?;
     let reason = Reason::ALL.iter().copied().find(|reason| counted.packets(*reason) > 0).ok_or_else(empty)?;
     Ok(Judgement { reason, passes })
 }
 
-/// Runs the program on a frame as if the device had received it, with every effect of a real packet.
-pub(crate) fn run(instance: &mut Instance, ifindex: u32, frame: &[u8]) -> Result<bool, Error> {
-    /// `struct __sk_buff` up to `ifindex`, the only field set: the kernel takes the rest as zero.
+/// Runs a hook's program on a frame as if it had come by the device with this mark, with every effect of a real packet.
+pub(crate) fn run(instance: &mut Instance, hook: Hook, ifindex: u32, mark: u32, frame: &[u8]) -> Result<bool, Error> {
+    /// Offsets in `struct __sk_buff` of the fields that are set; the kernel takes the rest as zero.
+    const MARK_AT: usize = 8;
     const IFINDEX_AT: usize = 40;
     let mut context = [0; IFINDEX_AT + 4];
+    context[MARK_AT..MARK_AT + 4].copy_from_slice(&mark.to_ne_bytes());
     context[IFINDEX_AT..].copy_from_slice(&ifindex.to_ne_bytes());
     let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
-    Ok(passes(&instance.program().test_run(options)?))
+    Ok(passes(&instance.program(hook).test_run(options)?))
 }
 
 /// `TCX_NEXT` is the only action that lets a packet go on.

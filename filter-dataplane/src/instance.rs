@@ -20,7 +20,35 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fi
 
 /// Names of the maps that belong to one namespace, as in the kernel program.
 const OWN: [&str; 3] = ["SLOTS", "OVERFLOW", "LIVING"];
-const PROGRAM: &str = "from_sandbox";
+
+/// A hook on a sandbox's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// tc egress: packets towards the sandbox.
+    ToSandbox,
+    /// tc ingress: packets from the sandbox.
+    FromSandbox,
+}
+
+impl Hook {
+    /// All hooks, in the order in which they are attached: a sandbox whose packets are judged can be answered only by what is.
+    pub(crate) const ALL: [Hook; 2] = [Hook::ToSandbox, Hook::FromSandbox];
+
+    /// Name of the program.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Hook::ToSandbox => "to_sandbox",
+            Hook::FromSandbox => "from_sandbox",
+        }
+    }
+
+    fn attach_type(self) -> TcAttachType {
+        match self {
+            Hook::ToSandbox => TcAttachType::Egress,
+            Hook::FromSandbox => TcAttachType::Ingress,
+        }
+    }
+}
 
 /// Index of the loopback device in every namespace, which a test run takes when it is told no other. `explain` gives it a slot
 /// for as long as it takes.
@@ -49,7 +77,9 @@ impl Instance {
             loader.map_pin_path(name, own.join(name));
         }
         let mut ebpf = loader.load(OBJECT)?;
-        classifier(&mut ebpf).load()?;
+        for hook in Hook::ALL {
+            classifier(&mut ebpf, hook).load()?;
+        }
         crate::log::follow(&mut ebpf);
         let living = take::<LpmTrie<MapData, [u8; 16], Pod<LivingValue>>>(&mut ebpf, "LIVING")?;
         let in_living = read_living(&living)?;
@@ -62,9 +92,9 @@ impl Instance {
         Ok(instance)
     }
 
-    /// The loaded program.
-    pub(crate) fn program(&mut self) -> &mut SchedClassifier {
-        classifier(&mut self.ebpf)
+    /// The loaded program of a hook.
+    pub(crate) fn program(&mut self, hook: Hook) -> &mut SchedClassifier {
+        classifier(&mut self.ebpf, hook)
     }
 
     /// Makes packets of a device belong to a slot.
@@ -99,19 +129,23 @@ impl Instance {
         self.assigned.is_empty()
     }
 
-    /// Attaches the program to a device, first in the order of its TCX programs, and pins the link.
+    /// Attaches all hooks to a device, each first in the order of its TCX programs, and pins the links.
     pub(crate) fn attach(&mut self, pins: &Pins, device: &Device, slot: u32) -> Result<(), Error> {
+        Hook::ALL.into_iter().try_for_each(|hook| self.attach_hook(pins, device, slot, hook))
+    }
+
+    fn attach_hook(&mut self, pins: &Pins, device: &Device, slot: u32, hook: Hook) -> Result<(), Error> {
         let failed = |action| move |reason: String| Error::Link { device: device.name.clone(), action, reason };
         let namespace = Namespace::find_or_own(device.netns.as_ref())?;
-        let program = self.program();
+        let program = self.program(hook);
         let attached = namespace.enter(|| {
             let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-            let id = program.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
+            let id = program.attach_with_options(&device.name, hook.attach_type(), options)?;
             program.take_link(id)
         })?;
         let link = attached.map_err(|error| failed("attach to")(chain(&error)))?;
         let link = FdLink::try_from(link).map_err(|error| failed("pin the link of")(chain(&error)))?;
-        let path = pins.link(slot);
+        let path = pins.link(slot, hook);
         link.pin(&path).map_err(|error| failed("pin the link of")(chain(&error)))?;
         // The call looked the name up again: it must still mean the device that was checked.
         if sys::pinned_link_ifindex(&path)? != device.ifindex {
@@ -121,18 +155,27 @@ impl Instance {
         Ok(())
     }
 
-    /// Replaces the program behind a pinned link by this instance's, without a gap. Returns whether the link's device still
+    /// Replaces the programs behind pinned links by this instance's, without a gap. Returns whether the links' device still
     /// exists.
     pub(crate) fn adopt(&mut self, pins: &Pins, slot: u32, ifindex: u32) -> Result<bool, Error> {
-        let name = format!("link of slot {slot}");
+        for hook in Hook::ALL {
+            if !self.adopt_hook(pins, slot, ifindex, hook)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn adopt_hook(&mut self, pins: &Pins, slot: u32, ifindex: u32, hook: Hook) -> Result<bool, Error> {
+        let name = format!("{} of slot {slot}", hook.program());
         let failed = |reason: String| Error::Link { device: name.clone(), action: "adopt", reason };
-        let path = pins.link(slot);
+        let path = pins.link(slot, hook);
         if sys::pinned_link_ifindex(&path)? != ifindex {
             return Ok(false);
         }
         let link = FdLink::from(PinnedLink::from_pin(&path).map_err(|error| failed(chain(&error)))?);
         let link = SchedClassifierLink::try_from(link).map_err(|error| failed(chain(&error)))?;
-        let program = self.program();
+        let program = self.program(hook);
         let id = program.attach_to_link(link)?;
         // The handle is not needed: the pin holds the link.
         drop(program.take_link(id)?);
@@ -155,17 +198,20 @@ impl Instance {
     }
 }
 
-/// Takes away a pinned link: its device is not filtered any more.
+/// Takes away the pinned links: their device is not filtered any more.
 pub(crate) fn detach(pins: &Pins, slot: u32) -> Result<(), Error> {
-    let path = pins.link(slot);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
-        _ => Ok(()),
+    for hook in Hook::ALL {
+        let path = pins.link(slot, hook);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", path)(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
-fn classifier(ebpf: &mut Ebpf) -> &mut SchedClassifier {
-    let program = ebpf.program_mut(PROGRAM).expect("the object has the program");
+fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
+    let program = ebpf.program_mut(hook.program()).expect("the object has the program");
     program.try_into().expect("the program is a classifier")
 }
 

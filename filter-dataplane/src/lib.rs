@@ -27,16 +27,18 @@ pub use events::Events;
 pub use explain::Judgement;
 pub use namespace::Namespace;
 
-use crate::instance::Instance;
+use crate::instance::{Hook, Instance};
 use crate::netlink::DeviceAddress;
 use crate::pins::Pins;
 use crate::shared::Shared;
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
 use ipnet::IpNet;
+use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where a sandbox is attached in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +93,8 @@ impl Dataplane {
         Events::open(&self.pins)
     }
 
-    /// Attaches a sandbox: its policy is in place before the first packet is judged.
+    /// Attaches a sandbox: its policy is in place before the first packet is judged. It can have `flows` connections that came
+    /// in at a time.
     ///
     /// # Errors
     /// What the kernel refused; nothing is left behind then.
@@ -100,9 +103,10 @@ impl Dataplane {
         place: Place,
         device: &Device,
         config: &SandboxConfig,
+        flows: u32,
         policy: &Compiled,
     ) -> Result<(), Error> {
-        let attached = self.try_attach(place, device, config, policy);
+        let attached = self.try_attach(place, device, config, flows, policy);
         if attached.is_err()
             && let Err(error) = self.detach(place)
         {
@@ -116,11 +120,13 @@ impl Dataplane {
         place: Place,
         device: &Device,
         config: &SandboxConfig,
+        flows: u32,
         policy: &Compiled,
     ) -> Result<(), Error> {
         let Place { slot, netns_inode, ifindex } = place;
         let policy = Shared::prepare(policy)?;
         self.shared.reset_counters(slot)?;
+        self.shared.reset_flows(slot, flows)?;
         self.shared.set_config(slot, config)?;
         self.shared.switch(slot, &policy)?;
         let pins = &self.pins;
@@ -144,7 +150,12 @@ impl Dataplane {
     /// # Errors
     /// When the pinned link cannot be read.
     pub fn is_attached(&self, place: Place) -> Result<bool, Error> {
-        Ok(sys::pinned_link_ifindex(&self.pins.link(place.slot))? == place.ifindex)
+        for hook in Hook::ALL {
+            if sys::pinned_link_ifindex(&self.pins.link(place.slot, hook))? != place.ifindex {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Switches a sandbox to a policy. Effective at one instant; when this returns, no packet is judged by an older one.
@@ -241,7 +252,25 @@ impl Dataplane {
     /// As [`Self::explain`]; the calling thread must be in the namespace of the device.
     pub fn run(&mut self, place: Place, frame: &[u8]) -> Result<bool, Error> {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        explain::run(instance, place.ifindex, frame)
+        explain::run(instance, Hook::FromSandbox, place.ifindex, 0, frame)
+    }
+
+    /// As [`Self::run`], for a frame towards the sandbox that carries a mark.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_inbound(&mut self, place: Place, mark: u32, frame: &[u8]) -> Result<bool, Error> {
+        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        explain::run(instance, Hook::ToSandbox, place.ifindex, mark, frame)
+    }
+
+    /// Removes a sandbox's flows that have been idle for too long; tells how many are left. A flow that is too old does not
+    /// count even before that: this makes room.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn sweep_flows(&mut self, slot: u32) -> Result<usize, Error> {
+        self.shared.sweep_flows(slot, monotonic_now())
     }
 }
 
@@ -254,4 +283,10 @@ fn instance<'a>(
         Entry::Occupied(entry) => Ok(entry.into_mut()),
         Entry::Vacant(entry) => Ok(entry.insert(Instance::load(pins, netns_inode)?)),
     }
+}
+
+/// Nanoseconds of the clock that the kernel program reads.
+fn monotonic_now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,17 +1,19 @@
 //! Where in the BPF filesystem things are pinned, so that enforcement outlives the daemon.
 //!
 //! ```text
-//! PIN_DIR/abi-1/maps/NAME           shared maps
-//! PIN_DIR/abi-1/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
-//! PIN_DIR/abi-1/links/SLOT          the link of the sandbox in a slot
+//! PIN_DIR/abi-2/maps/NAME           shared maps
+//! PIN_DIR/abi-2/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
+//! PIN_DIR/abi-2/links/SLOT-HOOK     the link of a hook of the sandbox in a slot
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
 
 use crate::Error;
+use crate::instance::Hook;
 use filter_core::abi;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -61,16 +63,18 @@ impl Pins {
         fs::remove_dir_all(&directory).map_err(Error::file("remove", directory))
     }
 
-    /// Path of the link of the sandbox in `slot`.
-    pub(crate) fn link(&self, slot: u32) -> PathBuf {
-        self.root.join("links").join(slot.to_string())
+    /// Path of the link of a hook of the sandbox in `slot`.
+    pub(crate) fn link(&self, slot: u32, hook: Hook) -> PathBuf {
+        self.root.join("links").join(format!("{slot}-{}", hook.program()))
     }
 
-    /// Slots that have a pinned link.
+    /// Slots that have a pinned link of any hook.
     pub(crate) fn linked_slots(&self) -> Result<Vec<u32>, Error> {
         let directory = self.root.join("links");
         let entries = fs::read_dir(&directory).map_err(Error::file("read", &directory))?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+        let slot = |name: &str| name.split_once('-')?.0.parse().ok();
+        let slots: BTreeSet<u32> = entries.flatten().filter_map(|entry| slot(entry.file_name().to_str()?)).collect();
+        Ok(slots.into_iter().collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! ABI types as map values.
 
-use filter_core::abi::{LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -15,3 +15,7 @@ unsafe impl aya::Pod for Pod<SandboxConfig> {}
 unsafe impl aya::Pod for Pod<PolicyValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<LivingValue> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<FlowKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<FlowValue> {}

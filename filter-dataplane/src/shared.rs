@@ -4,19 +4,21 @@ use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::{Counters, Error, sys};
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, ArrayOfMaps, Map, MapData, MapError, PerCpuArray, RingBuf};
-use filter_core::abi::{self, PolicyValue, SandboxConfig};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use filter_core::abi::{self, FlowKey, FlowValue, PolicyValue, SandboxConfig};
 use filter_policy::Compiled;
+use std::io;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 5] = ["SANDBOXES", "POLICIES", "COUNTERS", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 6] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "STRAYS", "EVENTS"];
 
-/// `BPF_F_NO_PREALLOC`, which the kernel demands of an LPM trie.
+/// `BPF_F_NO_PREALLOC`, which the kernel demands of an LPM trie and the program of a flow table.
 const NO_PREALLOC: u32 = 1;
 
 type Trie = LpmTrie<MapData, [u8; 16], Pod<PolicyValue>>;
 type Config = Array<MapData, Pod<SandboxConfig>>;
 type Rows = PerCpuArray<MapData, u64>;
+type Flows = HashMap<MapData, Pod<FlowKey>, Pod<FlowValue>>;
 
 /// A policy that is in the kernel, but in no slot yet.
 pub(crate) struct Prepared(Trie);
@@ -26,6 +28,7 @@ pub(crate) struct Shared {
     sandboxes: ArrayOfMaps<MapData, Config>,
     policies: ArrayOfMaps<MapData, Trie>,
     counters: ArrayOfMaps<MapData, Rows>,
+    flows: ArrayOfMaps<MapData, Flows>,
     strays: Rows,
 }
 
@@ -36,6 +39,7 @@ impl Shared {
             sandboxes: pinned(pins, "SANDBOXES", Map::ArrayOfMaps)?,
             policies: pinned(pins, "POLICIES", Map::ArrayOfMaps)?,
             counters: pinned(pins, "COUNTERS", Map::ArrayOfMaps)?,
+            flows: pinned(pins, "FLOWS", Map::ArrayOfMaps)?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
         })
     }
@@ -91,6 +95,30 @@ impl Shared {
         self.counters.set(slot, &rows, 0).map_err(Error::map("COUNTERS"))
     }
 
+    /// Gives a slot an empty flow table with room for `quota` connections.
+    pub(crate) fn reset_flows(&mut self, slot: u32, quota: u32) -> Result<(), Error> {
+        let flows = Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?;
+        self.flows.set(slot, &flows, 0).map_err(Error::map("FLOWS"))
+    }
+
+    /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
+    pub(crate) fn sweep_flows(&mut self, slot: u32, now: u64) -> Result<usize, Error> {
+        let Some(mut flows) = found(self.flows.get(&slot, 0)).map_err(Error::map("FLOWS"))? else {
+            return Ok(0);
+        };
+        let all: Vec<_> = flows.iter().collect::<Result<_, _>>().map_err(Error::map("FLOWS"))?;
+        let expired: Vec<_> = all.iter().filter(|(_, value)| value.0.expires <= now).map(|(key, _)| *key).collect();
+        for key in &expired {
+            // A packet may have ended it meanwhile.
+            match flows.remove(key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(MapError::SyscallError(refusal)) if refusal.io_error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::map("FLOWS")(error)),
+            }
+        }
+        Ok(all.len() - expired.len())
+    }
+
     /// A slot's counters, summed over the CPUs; `None` when the slot has none.
     pub(crate) fn counters(&self, slot: u32) -> Result<Option<Counters>, Error> {
         let Some(rows) = found(self.counters.get(&slot, 0)).map_err(Error::map("COUNTERS"))? else {
@@ -116,7 +144,7 @@ impl Shared {
 
     /// Empties a slot.
     pub(crate) fn clear(&mut self, pins: &Pins, slot: u32) -> Result<(), Error> {
-        for map in ["POLICIES", "COUNTERS", "SANDBOXES"] {
+        for map in ["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"] {
             let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
             sys::map_delete(data.fd(), slot, map)?;
         }

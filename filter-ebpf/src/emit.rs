@@ -6,12 +6,40 @@ use filter_core::abi::{Counter, Event, EventFlags, SandboxConfig};
 use filter_core::packet::Flow;
 use filter_core::{Reason, Verdict};
 
-/// Counts a packet and its bytes.
+/// Counts a packet from the sandbox and its bytes.
 #[inline(always)]
-pub fn count(slot: u32, reason: Reason, length: u32) {
+pub fn count_outbound(slot: u32, reason: Reason, length: u32) {
     add(slot, u32::from(reason.number()), 1);
     let bytes = if reason.allows() { Counter::BytesAllowed } else { Counter::BytesDenied };
     add(slot, bytes as u32, u64::from(length));
+}
+
+/// Counts a packet towards the sandbox and its bytes; only denials are told apart by reason.
+#[inline(always)]
+pub fn count_inbound(slot: u32, reason: Reason, length: u32) {
+    let (packets, bytes) = if reason.allows() {
+        (Counter::InboundAllowed as u32, Counter::InboundBytes)
+    } else {
+        (u32::from(reason.number()), Counter::BytesDenied)
+    };
+    add(slot, packets, 1);
+    add(slot, bytes as u32, u64::from(length));
+}
+
+/// Counts an answer to a denied packet, if the sandbox's rate limit has room for it.
+#[inline(always)]
+pub fn may_reject(slot: u32, sandbox: &SandboxConfig) -> bool {
+    let bucket = Bucket {
+        tokens: Counter::RejectTokens,
+        stamp: Counter::RejectStamp,
+        rate: sandbox.rejects_per_second,
+        burst: sandbox.rejects_burst,
+    };
+    // SAFETY: reads the clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let granted = bucket.take(slot, now);
+    add(slot, if granted { Counter::RejectsSent } else { Counter::RejectsSuppressed } as u32, 1);
+    granted
 }
 
 /// Counts a packet of a device that belongs to no sandbox.
@@ -28,7 +56,13 @@ pub fn stray() {
 pub fn tell(slot: u32, sandbox: &SandboxConfig, flow: &Flow, verdict: Verdict, length: u32) {
     // SAFETY: reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
-    if !take_token(slot, sandbox, now) {
+    let bucket = Bucket {
+        tokens: Counter::BucketTokens,
+        stamp: Counter::BucketStamp,
+        rate: sandbox.events_per_second,
+        burst: sandbox.events_burst,
+    };
+    if !bucket.take(slot, now) {
         add(slot, Counter::EventsSuppressed as u32, 1);
         return;
     }
@@ -63,34 +97,42 @@ pub fn tell(slot: u32, sandbox: &SandboxConfig, flow: &Flow, verdict: Verdict, l
     add(slot, Counter::EventsSent as u32, 1);
 }
 
-/// Token bucket of this sandbox on this CPU, in thousandths of an event.
-#[inline(always)]
-fn take_token(slot: u32, sandbox: &SandboxConfig, now: u64) -> bool {
-    const ONE: u64 = 1_000;
-    /// Nanoseconds that earn a thousandth of a token at one event a second.
-    const NANOSECONDS: u64 = 1_000_000;
-    /// A longer pause fills every bucket; bounds the product below.
-    const LONGEST: u64 = 3_600_000_000_000;
+/// A token bucket of a sandbox on this CPU, in thousandths of a token.
+struct Bucket {
+    tokens: Counter,
+    stamp: Counter,
+    rate: u32,
+    burst: u32,
+}
 
-    let (Some(tokens), Some(stamp)) = (row(slot, Counter::BucketTokens as u32), row(slot, Counter::BucketStamp as u32))
-    else {
-        return false;
-    };
-    let (rate, most) = (u64::from(sandbox.events_per_second), u64::from(sandbox.events_burst) * ONE);
-    // SAFETY: per-CPU elements, written by this CPU alone.
-    unsafe {
-        let passed = now.wrapping_sub(*stamp).min(LONGEST);
-        let earned = passed * rate / NANOSECONDS;
-        if earned > 0 {
-            *tokens = (*tokens + earned).min(most);
-            *stamp = now;
-        }
-        if *tokens < ONE || rate == 0 {
+impl Bucket {
+    #[inline(always)]
+    fn take(&self, slot: u32, now: u64) -> bool {
+        const ONE: u64 = 1_000;
+        /// Nanoseconds that earn a thousandth of a token at one a second.
+        const NANOSECONDS: u64 = 1_000_000;
+        /// A longer pause fills every bucket; bounds the product below.
+        const LONGEST: u64 = 3_600_000_000_000;
+
+        let (Some(tokens), Some(stamp)) = (row(slot, self.tokens as u32), row(slot, self.stamp as u32)) else {
             return false;
+        };
+        let (rate, most) = (u64::from(self.rate), u64::from(self.burst) * ONE);
+        // SAFETY: per-CPU elements, written by this CPU alone.
+        unsafe {
+            let passed = now.wrapping_sub(*stamp).min(LONGEST);
+            let earned = passed * rate / NANOSECONDS;
+            if earned > 0 {
+                *tokens = (*tokens + earned).min(most);
+                *stamp = now;
+            }
+            if *tokens < ONE || rate == 0 {
+                return false;
+            }
+            *tokens -= ONE;
         }
-        *tokens -= ONE;
+        true
     }
-    true
 }
 
 #[inline(always)]

@@ -2,11 +2,22 @@
 #![no_std]
 #![no_main]
 
+mod attachment;
 mod emit;
+mod flows;
 mod frame;
 mod from_sandbox;
 mod maps;
+mod reject;
 mod tables;
+mod to_sandbox;
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+
+/// Lets the packet go on: `TCX_NEXT`, and `TC_ACT_UNSPEC` where there is no TCX.
+pub const NEXT: i32 = TC_ACT_UNSPEC;
+/// Ends the packet.
+pub const DROP: i32 = TC_ACT_SHOT;
 
 /// Kernel helpers are for programs under a GPL-compatible licence.
 #[unsafe(link_section = "license")]

@@ -6,7 +6,9 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use filter_core::abi::{self, Event, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+use crate::reject::Reply;
+use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+use filter_core::packet::Flow;
 
 /// Slot by `ifindex & (SLOTS - 1)`.
 #[btf_map]
@@ -34,6 +36,35 @@ pub static POLICIES: ArrayOfMaps<LpmTrie<[u8; 16], PolicyValue, 1>, { abi::MAX_S
 #[btf_map]
 pub static COUNTERS: ArrayOfMaps<PerCpuArray<u64, { abi::COUNTERS as usize }>, { abi::MAX_SANDBOXES as usize }> =
     ArrayOfMaps::new();
+
+/// Connections that came in, by slot. The inner map's size is the sandbox's quota.
+#[btf_map]
+pub static FLOWS: ArrayOfMaps<
+    HashMap<FlowKey, FlowValue, { abi::FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }>,
+    { abi::MAX_SANDBOXES as usize },
+> = ArrayOfMaps::new();
+
+/// What a program works with and the stack has no room for. Programs on one CPU do not interrupt each other: they run with
+/// bottom halves off, test runs too.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// See [`SCRATCH`].
+#[repr(C)]
+pub struct Scratch {
+    /// The packet at hand.
+    pub flow: Flow,
+    /// An answer to it.
+    pub reply: Reply,
+}
+
+/// This CPU's scratch.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: nobody else uses this CPU's element while the program runs, and any bit pattern that was written is a value.
+    Some(unsafe { &mut *scratch })
+}
 
 /// Packets on devices that belong to no sandbox.
 #[btf_map]

@@ -1,8 +1,9 @@
 //! The address tables of one sandbox, for the decision.
 
+use crate::flows;
 use crate::maps::{LIVING, POLICIES};
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use filter_core::abi::{LivingValue, PolicyValue};
+use filter_core::abi::{FlowKey, LivingValue, PolicyValue};
 use filter_core::{Address, Tables};
 
 /// Tables of the sandbox in `slot`.
@@ -17,5 +18,10 @@ impl Tables for Slot {
     #[inline(always)]
     fn living(&self, address: &Address) -> Option<LivingValue> {
         LIVING.get(&Key::new(128, address.0)).copied()
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<u32> {
+        flows::state(self.0, key)
     }
 }

@@ -5,21 +5,26 @@
 //! change of a layout or of a meaning; a daemon that finds another version pinned leaves the maps alone.
 
 mod event;
+mod flow;
 mod policy;
 mod sandbox;
 
 pub use event::{Event, EventFlags};
+pub use flow::{FlowKey, FlowState, FlowValue};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
 
 /// Length of a namespace's slot array, a power of two; the index is `ifindex & (SLOTS - 1)`.
 pub const SLOTS: u32 = 8_192;
+
+/// Connections that came in which one sandbox may have at a time, unless the operator says otherwise.
+pub const FLOWS: u32 = 256;
 
 /// Length of the event ring in bytes, a power of two and a multiple of the page size: some 9,000 events.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
@@ -31,10 +36,14 @@ pub const REASONS: u32 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// Bytes of packets that passed, link-layer header included.
+    /// Bytes of packets from the sandbox that passed, link-layer header included.
     BytesAllowed = REASONS,
-    /// Bytes of packets that were denied, link-layer header included.
+    /// Bytes of packets that were denied in either direction, link-layer header included.
     BytesDenied,
+    /// Packets towards the sandbox that passed; the rows by reason count allowed packets from the sandbox only.
+    InboundAllowed,
+    /// Their bytes.
+    InboundBytes,
     /// Events that were written to the ring.
     EventsSent,
     /// Events that the sandbox's rate limit held back.
@@ -45,10 +54,18 @@ pub enum Counter {
     BucketTokens,
     /// When this CPU's tokens were last refilled, nanoseconds of the monotonic clock.
     BucketStamp,
+    /// Denied packets that were answered by a reset or an ICMP error.
+    RejectsSent,
+    /// Answers that the sandbox's rate limit held back.
+    RejectsSuppressed,
+    /// Answer tokens left on this CPU, in thousandths.
+    RejectTokens,
+    /// When these were last refilled.
+    RejectStamp,
 }
 
 /// Rows of a sandbox's per-CPU counter array.
-pub const COUNTERS: u32 = REASONS + 7;
+pub const COUNTERS: u32 = REASONS + 13;
 
 /// How traffic that names may govern is captured. Stored in [`PolicyValue::capture`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,6 +53,14 @@ pub struct SandboxConfig {
     pub events_per_second: u32,
     /// Deny events that may come at once on a CPU.
     pub events_burst: u32,
+    /// Answers to denied packets a second and CPU.
+    pub rejects_per_second: u32,
+    /// Answers that may be given at once on a CPU.
+    pub rejects_burst: u32,
+    /// The mark of the filter's own sockets: `mark & mark_mask == own_mark`. A mask of 0 means that there are none.
+    pub own_mark: u32,
+    /// The bits of a packet's mark that are the filter's.
+    pub mark_mask: u32,
     /// The sandbox's MAC address; checked with [`SandboxFlags::CHECK_MAC`].
     pub mac: [u8; 6],
     /// The gateway's MAC address, the only unicast destination.
@@ -61,10 +69,16 @@ pub struct SandboxConfig {
     pub source_count: u16,
     /// Addresses in use in `gateways`.
     pub gateway_count: u16,
+    /// Prefixes in use in `inbound`.
+    pub inbound_count: u16,
+    /// Zero.
+    pub pad: [u8; 6],
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
     pub gateways: [Address; SandboxConfig::MAX_GATEWAYS],
+    /// Who may open connections to it.
+    pub inbound: [Prefix; SandboxConfig::MAX_INBOUND],
 }
 
 impl SandboxConfig {
@@ -72,6 +86,8 @@ impl SandboxConfig {
     pub const MAX_SOURCES: usize = 8;
     /// Most addresses of one gateway.
     pub const MAX_GATEWAYS: usize = 8;
+    /// Most prefixes that may open connections to one sandbox.
+    pub const MAX_INBOUND: usize = 8;
 
     /// A configuration that lets nothing pass.
     pub const EMPTY: SandboxConfig = SandboxConfig {
@@ -79,12 +95,19 @@ impl SandboxConfig {
         flags: SandboxFlags::SEALED,
         events_per_second: 0,
         events_burst: 0,
+        rejects_per_second: 0,
+        rejects_burst: 0,
+        own_mark: 0,
+        mark_mask: 0,
         mac: [0; 6],
         gateway_mac: [0; 6],
         source_count: 0,
         gateway_count: 0,
+        inbound_count: 0,
+        pad: [0; 6],
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
+        inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],
     };
 }
 
@@ -100,9 +123,11 @@ impl SandboxFlags {
     pub const DHCP: u32 = 1 << 2;
     /// The sandbox has ended: nothing passes, ARP and neighbour discovery included.
     pub const SEALED: u32 = 1 << 3;
+    /// Denied packets from the sandbox are answered.
+    pub const REJECT: u32 = 1 << 4;
 }
 
 const _: () = assert!(size_of::<SlotEntry>() == 8);
 const _: () = assert!(size_of::<Prefix>() == 32);
-const _: () = assert!(size_of::<SandboxConfig>() == 32 + 8 * 32 + 8 * 16);
-const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 32);
+const _: () = assert!(size_of::<SandboxConfig>() == 56 + 8 * 32 + 8 * 16 + 8 * 32);
+const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 56);

@@ -35,11 +35,22 @@ pub(super) fn judge(flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
     }
 }
 
+/// Whether the packet is DHCP service, from a server or relay to a client; `None` when it is not DHCP from a server's port.
+#[inline(always)]
+pub(super) fn is_service(flow: &Flow) -> Option<bool> {
+    match (flow.source_port, flow.destination_port) {
+        (SERVER_V4, CLIENT_V4) | (SERVER_V6, CLIENT_V6) => Some(flow.fragment == Fragment::Whole),
+        _ => None,
+    }
+}
+
+/// Whether the document switches DHCP on.
+#[inline(always)]
+pub(super) fn is_on(sandbox: &SandboxConfig) -> bool {
+    sandbox.flags & SandboxFlags::DHCP != 0
+}
+
 #[inline(always)]
 fn client(flow: &Flow, sandbox: &SandboxConfig, honest: bool) -> Reason {
-    if sandbox.flags & SandboxFlags::DHCP != 0 && honest && flow.fragment == Fragment::Whole {
-        Reason::GatewayDhcp
-    } else {
-        Reason::Dhcp
-    }
+    if is_on(sandbox) && honest && flow.fragment == Fragment::Whole { Reason::GatewayDhcp } else { Reason::Dhcp }
 }

@@ -1,18 +1,23 @@
-//! The verdict on a packet from a sandbox.
+//! The verdict on a packet from or towards a sandbox.
 //!
-//! One pure function of the frame, the attachment's configuration and two tables. The order is: sealed, well formed, its own
-//! MAC and addresses, neighbour protocols with the gateway, protected and policy, destination MAC. Whatever no line allows is
-//! denied with the reason of the first line that refused.
+//! Two pure functions of the frame, the attachment's configuration and the tables. From the sandbox ([`decide`]) the order is:
+//! sealed, well formed, its own MAC and addresses, neighbour protocols with the gateway, protected and policy, an answer to a
+//! connection that came in, destination MAC. Towards the sandbox it is that of [`inbound`]. Whatever no line allows is denied
+//! with the reason of the first line that refused.
 
 mod arp;
-mod destination;
 mod dhcp;
+pub mod flow;
+pub mod inbound;
 mod link;
 mod neighbour;
+mod remote;
 
-use crate::abi::{LivingValue, PolicyValue, SandboxConfig, SandboxFlags};
+use crate::abi::{FlowKey, LivingValue, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use crate::packet::{self, Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
 use crate::{Address, Reason};
+use flow::FlowChange;
+use remote::Remote;
 
 /// The address tables of a sandbox and of its namespace.
 pub trait Tables {
@@ -21,6 +26,9 @@ pub trait Tables {
 
     /// Longest match among the namespace's living protected prefixes.
     fn living(&self, address: &Address) -> Option<LivingValue>;
+
+    /// State of a connection that came in, unless it has ended or been idle for too long.
+    fn flow(&self, key: &FlowKey) -> Option<u32>;
 }
 
 /// What happens to a packet, and why.
@@ -31,13 +39,15 @@ pub struct Verdict {
     pub reason: Reason,
     /// Generation of the policy that judged, or 0 when none was asked.
     pub generation: u32,
+    /// What the packet does to the sandbox's flow table.
+    pub change: FlowChange,
 }
 
 impl Verdict {
     /// A verdict that no policy was asked for.
     #[inline(always)]
     pub const fn unasked(reason: Reason) -> Verdict {
-        Verdict { reason, generation: 0 }
+        Verdict { reason, generation: 0, change: FlowChange::None }
     }
 }
 
@@ -62,9 +72,14 @@ pub fn decide<S: Source, T: Tables>(frame: &S, flow: &mut Flow, sandbox: &Sandbo
     if !owns(sandbox, &flow.source) {
         return Verdict::unasked(Reason::SourceAddress);
     }
-    let verdict = destination::judge(flow, tables);
+    let mut verdict = remote::judge(&Remote::destination(flow), tables);
+    if !verdict.reason.allows()
+        && let Some(change) = flow::answer(frame, flow, sandbox, tables)
+    {
+        verdict = Verdict { reason: Reason::Answer, change, ..verdict };
+    }
     if verdict.reason.allows() && flow.destination_mac != sandbox.gateway_mac {
-        return Verdict { reason: Reason::DestinationMac, ..verdict };
+        return Verdict { reason: Reason::DestinationMac, change: FlowChange::None, ..verdict };
     }
     verdict
 }
@@ -111,9 +126,14 @@ fn owns(sandbox: &SandboxConfig, address: &Address) -> bool {
 
 #[inline(always)]
 fn covered(sandbox: &SandboxConfig, address: &Address) -> bool {
-    let count = usize::from(sandbox.source_count);
-    for (at, prefix) in sandbox.sources.iter().enumerate() {
-        if at >= count {
+    any_covers(&sandbox.sources, sandbox.source_count, address)
+}
+
+/// Whether one of the first `count` prefixes covers `address`.
+#[inline(always)]
+fn any_covers<const N: usize>(prefixes: &[Prefix; N], count: u16, address: &Address) -> bool {
+    for (at, prefix) in prefixes.iter().enumerate() {
+        if at >= usize::from(count) {
             return false;
         }
         if prefix.covers(address) {

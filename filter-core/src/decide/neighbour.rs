@@ -5,7 +5,7 @@
 
 use super::{is_gateway, link, owns};
 use crate::abi::{SandboxConfig, SandboxFlags};
-use crate::packet::{Flow, Source};
+use crate::packet::{Flow, Fragment, Source, icmp6};
 use crate::{Address, Reason};
 
 /// ICMPv6 header and target address.
@@ -61,6 +61,27 @@ pub(super) fn router_solicitation(flow: &Flow, sandbox: &SandboxConfig) -> Reaso
     } else {
         Reason::Dhcp
     }
+}
+
+/// Neighbour discovery towards the sandbox: the gateway asks for or speaks to the sandbox, or looks whether its own address is
+/// free.
+#[inline(always)]
+pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> bool {
+    let from_the_link = from_the_link(flow) && flow.fragment == Fragment::Whole;
+    if flow.transport_length < LENGTH as u32 || !from_the_link {
+        return false;
+    }
+    let Some(target) = frame.load::<16>(flow.transport + 8).map(Address) else {
+        return false;
+    };
+    let gateway = is_gateway(sandbox, &flow.source);
+    let (spoken, link_layer) = if flow.icmp_type() == icmp6::NEIGHBOUR_SOLICITATION {
+        let detection = flow.source == Address::UNSPECIFIED && is_gateway(sandbox, &target);
+        (detection || gateway && speaks_as(sandbox, &target), SOURCE_LINK_LAYER)
+    } else {
+        (gateway && is_gateway(sandbox, &target), TARGET_LINK_LAYER)
+    };
+    spoken && options_are_honest(frame, flow, link_layer)
 }
 
 const ALL_NODES: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -6,11 +6,13 @@
 mod ethernet;
 mod ip4;
 mod ip6;
+mod quote;
 mod transport;
 
 use crate::{Address, Reason};
 
-pub use transport::{icmp4, icmp6};
+pub use quote::quoted;
+pub use transport::{icmp4, icmp6, tcp_flags};
 
 /// A frame that starts with its Ethernet header.
 pub trait Source {
@@ -91,10 +93,12 @@ pub struct Flow {
     pub transport_length: u32,
     /// Whether the ports, or the ICMP type and code, are set.
     pub has_ports: bool,
-    /// Source port.
+    /// Source port; the identifier of an ICMP echo.
     pub source_port: u16,
     /// Destination port; for ICMP the type in the high and the code in the low byte.
     pub destination_port: u16,
+    /// TCP flags: FIN, SYN, RST, PSH, ACK from the lowest bit on.
+    pub tcp_flags: u8,
 }
 
 impl Flow {

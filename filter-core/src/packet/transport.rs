@@ -3,6 +3,18 @@
 use super::{Flow, Fragment, Source, ethertype, protocol};
 use crate::Reason;
 
+/// TCP flags.
+pub mod tcp_flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 1;
+    /// Opens a connection.
+    pub const SYN: u8 = 2;
+    /// Ends a connection at once.
+    pub const RST: u8 = 4;
+    /// The acknowledgement number counts.
+    pub const ACK: u8 = 16;
+}
+
 /// ICMP types.
 pub mod icmp4 {
     /// Echo reply.
@@ -82,6 +94,7 @@ fn tcp<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
         return Err(Reason::MalformedTransport);
     }
     ports([header[0], header[1], header[2], header[3]], flow);
+    flow.tcp_flags = header[13];
     Ok(())
 }
 
@@ -105,7 +118,7 @@ fn icmp_header<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
     if flow.transport_length < HEADER {
         return Err(Reason::MalformedTransport);
     }
-    ports([0, 0, header[0], header[1]], flow);
+    ports([header[4], header[5], header[0], header[1]], flow);
     Ok(())
 }
 

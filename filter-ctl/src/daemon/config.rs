@@ -15,27 +15,60 @@ pub(super) struct Config {
     /// What concerns policies.
     pub operator: Operator,
     /// How many denials are told.
-    pub events: EventLimits,
+    pub events: Rate,
+    /// How many denied packets are answered.
+    pub rejects: Rate,
+    /// The bits of packet marks that are the filter's.
+    pub marks: Marks,
+    /// How many connections that came in one sandbox may have at a time.
+    pub flows: Flows,
 }
 
-/// Limits on the deny events of one sandbox.
+/// Connections that came in which one sandbox may have at a time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Flows(pub u32);
+
+impl Default for Flows {
+    fn default() -> Flows {
+        Flows(filter_core::abi::FLOWS)
+    }
+}
+
+/// The filter's bits of packet marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Marks {
+    /// The bits that are the filter's; it reads and writes no others.
+    pub mask: u32,
+    /// What they hold in packets of the filter's own sockets.
+    pub own: u32,
+}
+
+impl Default for Marks {
+    fn default() -> Marks {
+        Marks { mask: 0xf0, own: 0x50 }
+    }
+}
+
+/// A limit on what one sandbox may cause.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct EventLimits {
-    /// Events a second and CPU.
+pub(super) struct Rate {
+    /// How often a second and CPU.
     pub per_second: u32,
-    /// Events at once on a CPU.
+    /// How often at once on a CPU.
     pub burst: u32,
 }
 
-impl EventLimits {
+impl Rate {
     /// More than any ring can hold; the kernel's sums stay far from overflow.
     const MOST: u32 = 1_000_000;
 }
 
-impl Default for EventLimits {
-    fn default() -> EventLimits {
-        EventLimits { per_second: 50, burst: 100 }
+impl Default for Rate {
+    fn default() -> Rate {
+        Rate { per_second: 50, burst: 100 }
     }
 }
 
@@ -46,7 +79,10 @@ struct File {
     open_ranges: Option<Vec<IpNet>>,
     nameservers: Option<Vec<IpAddr>>,
     limits: Option<Limits>,
-    events: Option<EventLimits>,
+    events: Option<Rate>,
+    rejects: Option<Rate>,
+    marks: Option<Marks>,
+    flows_per_sandbox: Option<Flows>,
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
@@ -62,9 +98,15 @@ pub(super) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         Ok(file) => file,
         Err(error) => bail!("{}: {error}", path.display()),
     };
-    let events = file.events.unwrap_or_default();
-    if events.per_second > EventLimits::MOST || events.burst > EventLimits::MOST {
-        bail!("{}: events: perSecond and burst may be {} at most", path.display(), EventLimits::MOST);
+    let (events, rejects) = (file.events.unwrap_or_default(), file.rejects.unwrap_or_default());
+    for (name, rate) in [("events", events), ("rejects", rejects)] {
+        if rate.per_second > Rate::MOST || rate.burst > Rate::MOST {
+            bail!("{}: {name}: perSecond and burst may be {} at most", path.display(), Rate::MOST);
+        }
+    }
+    let marks = file.marks.unwrap_or_default();
+    if marks.own == 0 || marks.own & !marks.mask != 0 {
+        bail!("{}: marks: own must not be 0, and have no bits outside mask", path.display());
     }
     let standard = Operator::default();
     Ok(Config {
@@ -74,5 +116,8 @@ pub(super) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
             limits: file.limits.unwrap_or_default(),
         },
         events,
+        rejects,
+        marks,
+        flows: file.flows_per_sandbox.unwrap_or_default(),
     })
 }

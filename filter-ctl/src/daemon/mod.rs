@@ -4,6 +4,7 @@
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
 mod apply;
+mod attachment;
 mod config;
 mod end;
 mod events;

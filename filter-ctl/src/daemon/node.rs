@@ -3,13 +3,11 @@
 use super::config::Config;
 use super::refusal::Refusal;
 use super::store::{Record, Store};
-use filter_core::Address;
-use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::SandboxConfig;
 use filter_dataplane::{Dataplane, Device, Namespace, Place, netlink};
 use filter_policy::{NetnsRef, Sandbox, Sources};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -145,40 +143,6 @@ impl Node {
         }
         Ok(())
     }
-
-    /// What the kernel has to know of an attachment.
-    pub(super) fn attachment(&self, sandbox: &Sandbox, device: &Device, incarnation: u32) -> SandboxConfig {
-        let mut config = SandboxConfig {
-            incarnation,
-            flags: 0,
-            events_per_second: self.config.events.per_second,
-            events_burst: self.config.events.burst,
-            gateway_mac: device.gateway_mac,
-            ..SandboxConfig::EMPTY
-        };
-        match &sandbox.sources {
-            Sources::Any => config.flags |= SandboxFlags::ANY_SOURCE,
-            Sources::Prefixes(prefixes) => {
-                for (into, prefix) in config.sources.iter_mut().zip(prefixes) {
-                    *into = kernel_prefix(prefix);
-                    config.source_count += 1;
-                }
-            }
-        }
-        if let Some(mac) = sandbox.mac {
-            config.flags |= SandboxFlags::CHECK_MAC;
-            config.mac = mac;
-        }
-        if sandbox.dhcp {
-            config.flags |= SandboxFlags::DHCP;
-        }
-        let gateway = if sandbox.gateway.is_empty() { &device.gateway } else { &sandbox.gateway };
-        for (into, address) in config.gateways.iter_mut().zip(gateway) {
-            *into = Address::from(*address);
-            config.gateway_count += 1;
-        }
-        config
-    }
 }
 
 /// The prefixes that a sandbox may send from; none when it may send from anywhere.
@@ -192,12 +156,4 @@ pub(super) fn prefixes(sandbox: &Sandbox) -> Vec<IpNet> {
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
-}
-
-fn kernel_prefix(prefix: &IpNet) -> Prefix {
-    let bits = u32::from(prefix.prefix_len());
-    match prefix.addr() {
-        IpAddr::V4(v4) => Prefix::new(Address::v4(v4.octets()), filter_core::address::V4_PREFIX_BITS + bits),
-        IpAddr::V6(v6) => Prefix::new(Address(v6.octets()), bits),
-    }
 }

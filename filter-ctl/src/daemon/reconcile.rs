@@ -1,5 +1,6 @@
 //! Wanted and actual: taking over what is pinned, and following what happens to devices and addresses.
 
+use super::attachment::attachment;
 use super::node::{Held, Node};
 use super::store::{Pending, Record};
 use anyhow::Context;
@@ -122,7 +123,9 @@ fn look(node: &mut Node, noticed: bool) -> anyhow::Result<()> {
     for held in attached {
         let id = held.sandbox.id.to_string();
         match node.dataplane.is_attached(held.place()) {
-            Ok(true) => {}
+            Ok(true) => {
+                node.dataplane.sweep_flows(held.record.slot)?;
+            }
             Ok(false) => {
                 node.dataplane.detach(held.place())?;
                 lay_by(node, &id, held)?;
@@ -163,7 +166,7 @@ fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6],
         gateway,
         up: true,
     };
-    let config = node.attachment(&held.sandbox, &device, *incarnation);
+    let config = attachment(&node.config, &held.sandbox, &device, *incarnation);
     if config != held.config {
         node.dataplane.configure(held.record.slot, &config)?;
         node.hold(Held { config, ..held });

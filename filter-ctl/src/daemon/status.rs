@@ -57,5 +57,9 @@ fn counted(counters: &Counters) -> CounterStatus {
         events_sent: counters.get(Counter::EventsSent),
         events_suppressed: counters.get(Counter::EventsSuppressed),
         events_lost: counters.get(Counter::EventsLost),
+        inbound_allowed: counters.get(Counter::InboundAllowed),
+        inbound_bytes: counters.get(Counter::InboundBytes),
+        rejects_sent: counters.get(Counter::RejectsSent),
+        rejects_suppressed: counters.get(Counter::RejectsSuppressed),
     }
 }

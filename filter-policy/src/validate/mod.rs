@@ -194,6 +194,9 @@ fn inbound_from(list: &[String], found: &mut Found) -> Vec<IpNet> {
             Err(why) => found.push(quoted(&field, text, why.to_string())),
         }
     }
+    if prefixes.len() > SandboxConfig::MAX_INBOUND {
+        found.push(Problem::error("inboundFrom", format!("more than {} prefixes", SandboxConfig::MAX_INBOUND)));
+    }
     prefixes
 }
 

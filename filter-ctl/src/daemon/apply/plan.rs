@@ -2,6 +2,7 @@
 
 use super::{Plan, Undo};
 use crate::api::{Applied, Change};
+use crate::daemon::attachment::attachment;
 use crate::daemon::node::{Held, Node, now};
 use crate::daemon::refusal::Refusal;
 use crate::daemon::status::device_label;
@@ -78,7 +79,7 @@ impl Plan {
 
     fn create(self, node: &mut Node) -> Result<(), Refusal> {
         let (slot, incarnation) = (node.free_slot()?, node.next_incarnation()?);
-        let config = node.attachment(&self.sandbox, &self.device, incarnation);
+        let config = attachment(&node.config, &self.sandbox, &self.device, incarnation);
         let compiled = compile(&self.sandbox.policy, &node.config.operator, 1);
         let record = self.record(slot, incarnation, 1, now());
         let id = self.sandbox.id.to_string();
@@ -86,7 +87,7 @@ impl Plan {
         let place = Place { slot, netns_inode: record.netns_inode, ifindex: record.ifindex };
         let attached = node
             .protect(Some((&self.sandbox, &self.device)))
-            .and_then(|()| node.dataplane.attach(place, &self.device, &config, &compiled));
+            .and_then(|()| node.dataplane.attach(place, &self.device, &config, node.config.flows.0, &compiled));
         if let Err(error) = attached {
             node.store.drop_prepared(&id);
             return Err(error.into());
@@ -98,7 +99,7 @@ impl Plan {
 
     fn update(self, node: &mut Node, held: Held) -> Result<(), Refusal> {
         let Record { slot, incarnation, generation, created, .. } = held.record;
-        let config = node.attachment(&self.sandbox, &self.device, incarnation);
+        let config = attachment(&node.config, &self.sandbox, &self.device, incarnation);
         let generation = generation + 1;
         let record = self.record(slot, incarnation, generation, created);
         let id = self.sandbox.id.to_string();
@@ -115,7 +116,7 @@ impl Plan {
 
     /// Follows what changed beside the document: lines, and the gateway's addresses.
     fn refresh(self, node: &mut Node, held: Held) -> Result<(), Refusal> {
-        let config = node.attachment(&self.sandbox, &self.device, held.record.incarnation);
+        let config = attachment(&node.config, &self.sandbox, &self.device, held.record.incarnation);
         if config != held.config {
             node.dataplane.configure(held.record.slot, &config)?;
         }

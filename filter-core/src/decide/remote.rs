@@ -1,18 +1,51 @@
-//! Where a packet may go: protected, then allow, then deny, then the default, by one lookup in the policy's trie.
+//! Whom the sandbox may talk to: protected, then allow, then deny, then the default, by one lookup in the policy's trie.
+//!
+//! The remote address is a packet's destination on the way out and its source on the way in: an answer is what comes from where
+//! the sandbox may send.
 
 use super::{Tables, Verdict};
 use crate::abi::{Capture, PolicyFlags};
 use crate::packet::{Flow, protocol};
 use crate::{Address, Reason, protected};
 
+/// The far side of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Remote {
+    /// Its address.
+    pub address: Address,
+    /// Its port, where the packet has one.
+    pub port: Option<u16>,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Whether the policy's capture applies: on the way out.
+    pub capturable: bool,
+}
+
+impl Remote {
+    /// Where a packet from the sandbox goes.
+    #[inline(always)]
+    pub(super) fn destination(flow: &Flow) -> Remote {
+        let port = flow.has_ports.then_some(flow.destination_port);
+        Remote { address: flow.destination, port, protocol: flow.protocol, capturable: true }
+    }
+
+    /// Where a packet towards the sandbox comes from.
+    #[inline(always)]
+    pub(super) fn source(flow: &Flow) -> Remote {
+        let port = flow.has_ports.then_some(flow.source_port);
+        Remote { address: flow.source, port, protocol: flow.protocol, capturable: false }
+    }
+}
+
+/// Judges a remote address, and the IPv4 addresses inside it.
 #[inline(always)]
-pub(super) fn judge<T: Tables>(flow: &Flow, tables: &T) -> Verdict {
-    let verdict = address(&flow.destination, flow, tables);
+pub(super) fn judge<T: Tables>(remote: &Remote, tables: &T) -> Verdict {
+    let verdict = address(&remote.address, remote, tables);
     if verdict.reason.allows()
-        && let Some(inside) = protected::embedded(&flow.destination)
+        && let Some(inside) = protected::embedded(&remote.address)
     {
         for v4 in inside {
-            let inner = address(&Address::v4(v4.to_be_bytes()), flow, tables);
+            let inner = address(&Address::v4(v4.to_be_bytes()), remote, tables);
             if !inner.reason.allows() {
                 return Verdict { reason: Reason::ProtectedEmbedded, ..inner };
             }
@@ -22,12 +55,12 @@ pub(super) fn judge<T: Tables>(flow: &Flow, tables: &T) -> Verdict {
 }
 
 #[inline(always)]
-fn address<T: Tables>(address: &Address, flow: &Flow, tables: &T) -> Verdict {
+fn address<T: Tables>(address: &Address, remote: &Remote, tables: &T) -> Verdict {
     let Some(value) = tables.policy(address) else {
         return Verdict::unasked(Reason::NoPolicy);
     };
-    let verdict = |reason| Verdict { reason, generation: value.generation };
-    let nameserver = value.flags & PolicyFlags::NAMESERVER != 0 && is_dns(flow);
+    let verdict = |reason| Verdict { generation: value.generation, ..Verdict::unasked(reason) };
+    let nameserver = value.flags & PolicyFlags::NAMESERVER != 0 && is_dns(remote);
     let opened = value.flags & PolicyFlags::OPENED != 0;
 
     if !nameserver && !opened && protected::covers(address) {
@@ -45,7 +78,7 @@ fn address<T: Tables>(address: &Address, flow: &Flow, tables: &T) -> Verdict {
             return verdict(living_reason(living.reason));
         }
     }
-    if is_captured(value.capture, flow) {
+    if is_captured(value.capture, remote) {
         return verdict(Reason::SidecarUnavailable);
     }
     verdict(listed)
@@ -53,16 +86,16 @@ fn address<T: Tables>(address: &Address, flow: &Flow, tables: &T) -> Verdict {
 
 /// Port 53 over UDP or TCP, where the ports are known.
 #[inline(always)]
-fn is_dns(flow: &Flow) -> bool {
+fn is_dns(remote: &Remote) -> bool {
     const DOMAIN: u16 = 53;
-    flow.has_ports && flow.destination_port == DOMAIN && matches!(flow.protocol, protocol::UDP | protocol::TCP)
+    remote.port == Some(DOMAIN) && matches!(remote.protocol, protocol::UDP | protocol::TCP)
 }
 
 /// Whether the policy hands an allowed packet to the sidecar. What the lists deny stays denied without one.
 #[inline(always)]
-fn is_captured(capture: u8, flow: &Flow) -> bool {
-    let tcp = flow.protocol == protocol::TCP;
-    let web = tcp && matches!(flow.destination_port, 80 | 443);
+fn is_captured(capture: u8, remote: &Remote) -> bool {
+    let tcp = remote.capturable && remote.protocol == protocol::TCP;
+    let web = tcp && matches!(remote.port, Some(80 | 443));
     capture == Capture::AllTcp as u8 && tcp || capture == Capture::AllWeb as u8 && web
 }
 

@@ -1,0 +1,116 @@
+//! Connections that came in, and the packets that belong to them.
+//!
+//! A flow is opened by a TCP SYN without ACK, a UDP packet or an echo request towards the sandbox, from one of the filter's own
+//! sockets or from a source in `inboundFrom`: never by a reset, an ICMP error, an answer, or anything from the sandbox. It is
+//! judged by today's `inboundFrom` with every packet.
+
+use super::{Tables, any_covers};
+use crate::Address;
+use crate::abi::{FlowKey, FlowState, SandboxConfig};
+use crate::packet::{Flow, Source, icmp4, icmp6, protocol, quoted, tcp_flags};
+
+/// What a packet does to the flow table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// Opens a flow with this state; denied when the table is full.
+    Open(u32),
+    /// Keeps a flow alive, with this state.
+    Touch(u32),
+    /// Ends a flow.
+    Close,
+}
+
+/// Key of the flow that a packet towards the sandbox belongs to, or would open.
+#[inline(always)]
+#[must_use]
+pub fn inbound_key(flow: &Flow) -> Option<FlowKey> {
+    let key = FlowKey { peer: flow.source, local: flow.destination, protocol: flow.protocol, ..FlowKey::default() };
+    match flow.protocol {
+        protocol::TCP | protocol::UDP if flow.has_ports => {
+            Some(FlowKey { peer_port: flow.source_port, local_port: flow.destination_port, ..key })
+        }
+        protocol::ICMP | protocol::ICMPV6 if is_echo(flow, icmp4::ECHO_REQUEST, icmp6::ECHO_REQUEST) => {
+            Some(FlowKey { peer_port: flow.source_port, ..key })
+        }
+        _ => None,
+    }
+}
+
+/// Key of the flow that a packet from the sandbox would answer.
+#[inline(always)]
+#[must_use]
+pub fn outbound_key(flow: &Flow) -> Option<FlowKey> {
+    let key = FlowKey { peer: flow.destination, local: flow.source, protocol: flow.protocol, ..FlowKey::default() };
+    match flow.protocol {
+        protocol::TCP | protocol::UDP if flow.has_ports => {
+            Some(FlowKey { peer_port: flow.destination_port, local_port: flow.source_port, ..key })
+        }
+        protocol::ICMP | protocol::ICMPV6 if is_echo(flow, icmp4::ECHO_REPLY, icmp6::ECHO_REPLY) => {
+            Some(FlowKey { peer_port: flow.source_port, ..key })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a packet towards the sandbox opens a flow.
+#[inline(always)]
+pub(super) fn opens(flow: &Flow) -> bool {
+    const OPENING: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
+    match flow.protocol {
+        protocol::TCP => flow.has_ports && flow.tcp_flags & OPENING == tcp_flags::SYN,
+        protocol::UDP => flow.has_ports,
+        _ => is_echo(flow, icmp4::ECHO_REQUEST, icmp6::ECHO_REQUEST),
+    }
+}
+
+/// The change by which a packet from the sandbox is an answer to a connection that came in, or an error about one.
+#[inline(always)]
+pub(super) fn answer<S: Source, T: Tables>(
+    frame: &S,
+    flow: &Flow,
+    sandbox: &SandboxConfig,
+    tables: &T,
+) -> Option<FlowChange> {
+    if let Some(inner) = quoted(frame, flow) {
+        let about_peer = inner.source == flow.destination && inner.destination == flow.source;
+        let state = tables.flow(&inbound_key(&inner)?)?;
+        return (about_peer && is_admitted(sandbox, &inner.source, state)).then_some(FlowChange::None);
+    }
+    let state = tables.flow(&outbound_key(flow)?)?;
+    is_admitted(sandbox, &flow.destination, state).then(|| next(flow, state, FlowState::SANDBOX_FIN))
+}
+
+/// Whether a flow of this peer may still be: its opener's right has not been taken away.
+#[inline(always)]
+pub(super) fn is_admitted(sandbox: &SandboxConfig, peer: &Address, state: u32) -> bool {
+    state & FlowState::MARKED != 0 || may_open(sandbox, peer)
+}
+
+/// Whether `inboundFrom` covers a source.
+#[inline(always)]
+pub(super) fn may_open(sandbox: &SandboxConfig, source: &Address) -> bool {
+    any_covers(&sandbox.inbound, sandbox.inbound_count, source)
+}
+
+/// What a packet makes of the flow that it belongs to; `fin` is the bit of its sender.
+#[inline(always)]
+pub(super) fn next(flow: &Flow, state: u32, fin: u32) -> FlowChange {
+    if flow.protocol != protocol::TCP {
+        return FlowChange::Touch(state);
+    }
+    if flow.tcp_flags & tcp_flags::RST != 0 {
+        return FlowChange::Close;
+    }
+    let ends = if flow.tcp_flags & tcp_flags::FIN != 0 { fin } else { 0 };
+    FlowChange::Touch(state | ends)
+}
+
+#[inline(always)]
+fn is_echo(flow: &Flow, v4: u8, v6: u8) -> bool {
+    flow.has_ports
+        && (flow.protocol == protocol::ICMP && flow.icmp_type() == v4
+            || flow.protocol == protocol::ICMPV6 && flow.icmp_type() == v6)
+}

@@ -1,0 +1,119 @@
+//! The verdict on a packet towards a sandbox.
+//!
+//! Pass only: the gateway's ARP and neighbour discovery (and DHCP, router advertisements where the document says so); packets of
+//! the filter's own sockets; what comes from where the sandbox may send; connections that a source in `inboundFrom` opens; and
+//! ICMP errors that quote a packet which may be the sandbox's own. All else is denied.
+
+use super::flow::{self, FlowChange, inbound_key};
+use super::remote::{self, Remote};
+use super::{Tables, Verdict, arp, covered, dhcp, is_gateway, neighbour};
+use crate::Reason;
+use crate::abi::{FlowState, SandboxConfig, SandboxFlags};
+use crate::packet::{self, Flow, Source, ethertype, icmp6, protocol, quoted};
+
+/// Judges a frame that is about to reach a sandbox, with the mark that the packet carries, and fills `flow` with what was
+/// understood of it.
+#[inline(always)]
+pub fn decide_inbound<S: Source, T: Tables>(
+    frame: &S,
+    flow: &mut Flow,
+    mark: u32,
+    sandbox: &SandboxConfig,
+    tables: &T,
+) -> Verdict {
+    if sandbox.flags & SandboxFlags::SEALED != 0 {
+        return Verdict::unasked(Reason::Sealed);
+    }
+    if let Err(reason) = packet::parse(frame, flow) {
+        return Verdict::unasked(reason);
+    }
+    // Another port of the same bridge is not the gateway, and no neighbour speaks for it.
+    if flow.source_mac != sandbox.gateway_mac {
+        return Verdict::unasked(Reason::InboundDenied);
+    }
+    if flow.ethertype == ethertype::ARP {
+        return Verdict::unasked(arp::judge_gateway(frame, flow, sandbox));
+    }
+    if let Some(reason) = signalling(frame, flow, sandbox) {
+        return Verdict::unasked(reason);
+    }
+    let to_it = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &flow.destination);
+    if !to_it {
+        return Verdict::unasked(Reason::InboundDenied);
+    }
+    if sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark {
+        let change = change(flow, tables, FlowState::MARKED).unwrap_or_default();
+        return Verdict { change, ..Verdict::unasked(Reason::OwnSocket) };
+    }
+    let listed = remote::judge(&Remote::source(flow), tables);
+    if listed.reason.allows() {
+        return listed;
+    }
+    if flow::may_open(sandbox, &flow.source)
+        && let Some(change) = change(flow, tables, 0)
+    {
+        return Verdict { reason: Reason::Inbound, change, ..listed };
+    }
+    if let Some(reason) = error_about_own(frame, flow, sandbox, tables) {
+        return Verdict { reason, ..listed };
+    }
+    Verdict { reason: Reason::InboundDenied, ..listed }
+}
+
+/// What a packet of somebody who may open connections does: it belongs to a flow, or opens one with the given state.
+#[inline(always)]
+fn change<T: Tables>(flow: &Flow, tables: &T, state: u32) -> Option<FlowChange> {
+    let known = tables.flow(&inbound_key(flow)?);
+    if flow::opens(flow) && (known.is_none() || flow.protocol == protocol::TCP) {
+        return Some(FlowChange::Open(state));
+    }
+    known.map(|state| flow::next(flow, state, FlowState::PEER_FIN))
+}
+
+/// An ICMP error passes when it quotes a packet of the sandbox that may be on its way: to where the sandbox may send, or of a
+/// connection that came in.
+#[inline(always)]
+fn error_about_own<S: Source, T: Tables>(
+    frame: &S,
+    flow: &Flow,
+    sandbox: &SandboxConfig,
+    tables: &T,
+) -> Option<Reason> {
+    let inner = quoted(frame, flow)?;
+    if inner.source != flow.destination {
+        return None;
+    }
+    let listed = remote::judge(&Remote { capturable: false, ..Remote::destination(&inner) }, tables);
+    if listed.reason.allows() {
+        return Some(listed.reason);
+    }
+    let state = tables.flow(&flow::outbound_key(&inner)?)?;
+    flow::is_admitted(sandbox, &inner.destination, state).then_some(Reason::Inbound)
+}
+
+/// Packets about the link: from the gateway only.
+#[inline(always)]
+fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    if !flow.has_ports {
+        return None;
+    }
+    let allowed = match flow.protocol {
+        protocol::UDP => dhcp::is_service(flow)?.then_some(Reason::GatewayDhcp).filter(|_| dhcp::is_on(sandbox)),
+        protocol::ICMPV6 => match flow.icmp_type() {
+            icmp6::NEIGHBOUR_SOLICITATION | icmp6::NEIGHBOUR_ADVERTISEMENT => {
+                neighbour::from_gateway(frame, flow, sandbox).then_some(Reason::GatewayNeighbour)
+            }
+            icmp6::ROUTER_ADVERTISEMENT => {
+                let gateway = is_gateway(sandbox, &flow.source) && flow.hop_limit == 255;
+                (gateway && dhcp::is_on(sandbox)).then_some(Reason::GatewayDhcp)
+            }
+            icmp6::LISTENER_QUERY..=icmp6::LISTENER_DONE
+            | icmp6::LISTENER_REPORT_V2
+            | icmp6::ROUTER_SOLICITATION
+            | icmp6::REDIRECT => None,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(allowed.unwrap_or(Reason::InboundDenied))
+}
