@@ -37,7 +37,7 @@ use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where a sandbox is attached in the kernel.
@@ -58,6 +58,22 @@ pub struct SlotState {
     pub config: SandboxConfig,
     /// Generation of the policy.
     pub generation: u32,
+}
+
+/// Everything that is pinned below a pin directory, of whatever version. Needs no daemon.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn pinned(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    pins::list(pin_dir)
+}
+
+/// Removes a pin directory and all that is pinned below it: nothing of it enforces any more. Returns what was there.
+///
+/// # Errors
+/// When a daemon uses the directory, or something cannot be removed.
+pub fn purge(pin_dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    pins::remove_all(pin_dir)
 }
 
 /// The kernel objects of one daemon.

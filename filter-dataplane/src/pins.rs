@@ -28,11 +28,7 @@ impl Pins {
     pub(crate) fn open(directory: &Path) -> Result<Pins, Error> {
         ensure_bpffs(directory)?;
         create(directory)?;
-        let file = File::open(directory).map_err(Error::file("open", directory))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| Error::Unsupported {
-            missing: format!("another daemon uses the pin directory {}", directory.display()),
-            hint: "stop it, or give this one its own --pin-dir, --state-dir and --socket".to_owned(),
-        })?;
+        let lock = lock(directory)?;
         let mine = format!("abi-{}", abi::VERSION);
         for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
             let name = entry.map_err(Error::file("read", directory))?.file_name().to_string_lossy().into_owned();
@@ -76,6 +72,38 @@ impl Pins {
         let slots: BTreeSet<u32> = entries.flatten().filter_map(|entry| slot(entry.file_name().to_str()?)).collect();
         Ok(slots.into_iter().collect())
     }
+}
+
+/// Everything pinned below a pin directory, of whatever version, links first.
+pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let (mut found, mut below) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(at) = below.pop() {
+        for entry in fs::read_dir(&at).map_err(Error::file("read", &at))? {
+            let path = entry.map_err(Error::file("read", &at))?.path();
+            if path.is_dir() { below.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort_by_key(|path| (!path.components().any(|part| part.as_os_str() == "links"), path.clone()));
+    Ok(found)
+}
+
+/// Removes a pin directory and all that is pinned below it, unless a daemon uses it.
+pub(crate) fn remove_all(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let _lock = lock(directory)?;
+    let pinned = list(directory)?;
+    for path in &pinned {
+        fs::remove_file(path).map_err(Error::file("remove", path))?;
+    }
+    fs::remove_dir_all(directory).map_err(Error::file("remove", directory))?;
+    Ok(pinned)
+}
+
+fn lock(directory: &Path) -> Result<Flock<File>, Error> {
+    let file = File::open(directory).map_err(Error::file("open", directory))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| Error::Unsupported {
+        missing: format!("another daemon uses the pin directory {}", directory.display()),
+        hint: "stop it, or give this one its own --pin-dir, --state-dir and --socket".to_owned(),
+    })
 }
 
 /// Makes a directory and its parents.

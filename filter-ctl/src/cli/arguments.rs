@@ -153,6 +153,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
         pin_dir: PathBuf,
     },
+    /// Remove everything that a daemon has pinned; needs no daemon, and none may be running
+    ///
+    /// Every device of it is not filtered any more. The documents in the state directory stay.
+    #[command(after_help = "Example:\n  sudo filter-ctl purge --dry-run")]
+    Purge {
+        /// Where kernel objects are pinned
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
+        pin_dir: PathBuf,
+        /// List what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  filter-ctl completion bash > /usr/share/bash-completion/completions/filter-ctl"

@@ -110,6 +110,11 @@ fn details(status: &SandboxStatus, now: u64) -> String {
     rows.extend([
         ("allowed", packets(counters.allowed, counters.bytes_allowed)),
         ("denied", packets(counters.denied, counters.bytes_denied)),
+        ("let in", packets(counters.inbound_allowed, counters.inbound_bytes)),
+        (
+            "answered",
+            format!("{} denials, {} held back by the rate limit", counters.rejects_sent, counters.rejects_suppressed),
+        ),
     ]);
     let told = format!("{} told", counters.events_sent);
     let kept = format!("{} held back by the rate limit, {} lost", counters.events_suppressed, counters.events_lost);
@@ -211,6 +216,10 @@ network: { denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "api.example.com
                 events_sent: 2,
                 events_suppressed: 1,
                 events_lost: 0,
+                inbound_allowed: 1_100,
+                inbound_bytes: 9_000_000,
+                rejects_sent: 3,
+                rejects_suppressed: 0,
             },
             created: 1_000,
             updated: 8_000,
@@ -253,6 +262,8 @@ agent   Build agent, team blue
   onDeny        reject
   allowed       1234 packets, 3.4 MB
   denied        3 packets, 222 B
+  let in        1100 packets, 9.0 MB
+  answered      3 denials, 0 held back by the rate limit
   events        2 told, 1 held back by the rate limit, 0 lost
   packets by reason
     address-denied   3

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod get;
 mod output;
+mod purge;
 mod start;
 mod summary;
 mod watch;
@@ -48,6 +49,7 @@ fn run(common: Common, command: Command, output: &mut Output) -> Result<ExitCode
         Command::Check { files } => return check::run(&files.files, output),
         Command::Completion { shell } => return completion(shell, output),
         Command::Man { directory } => return man(&directory),
+        Command::Purge { pin_dir, dry_run } => return purge::run(&pin_dir, dry_run, output),
         Command::Daemon { config, state_dir, pin_dir } => {
             return Ok(start::run(&common, config, state_dir, pin_dir, output));
         }
@@ -68,9 +70,11 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Explain { id, destination, exit_code } => {
             explain::run(client, output, &id, destination, exit_code).await
         }
-        Command::Check { .. } | Command::Completion { .. } | Command::Man { .. } | Command::Daemon { .. } => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Check { .. }
+        | Command::Completion { .. }
+        | Command::Man { .. }
+        | Command::Daemon { .. }
+        | Command::Purge { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
