@@ -1,8 +1,8 @@
 //! Size and offset of everything that kernel and userspace share. A change here is a new `abi::VERSION`.
 
 use filter_core::abi::{
-    self, COUNTERS, Capture, Counter, Event, EventFlags, LivingValue, PolicyFlags, PolicyValue, Prefix, REASONS,
-    SandboxConfig, SandboxFlags, SlotEntry,
+    self, COUNTERS, Capture, Counter, Event, EventFlags, FlowKey, FlowState, FlowValue, LivingValue, PolicyFlags,
+    PolicyValue, Prefix, REASONS, SandboxConfig, SandboxFlags, SlotEntry,
 };
 use filter_core::{Address, Reason};
 use std::mem::offset_of;
@@ -15,8 +15,8 @@ macro_rules! layout {
 }
 
 #[test]
-fn layouts_of_version_1() {
-    assert_eq!(abi::VERSION, 1);
+fn layouts_of_version_2() {
+    assert_eq!(abi::VERSION, 2);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
@@ -25,39 +25,55 @@ fn layouts_of_version_1() {
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
-    layout!(SandboxConfig: 416 aligned 8 {
-        incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, mac: 16, gateway_mac: 22, source_count: 28,
-        gateway_count: 30, sources: 32, gateways: 288,
+    layout!(SandboxConfig: 696 aligned 8 {
+        incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
+        own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 38, source_count: 44, gateway_count: 46, inbound_count: 48,
+        pad: 50, sources: 56, gateways: 312, inbound: 440,
     });
+    layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
+    layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });
     assert_eq!((size_of::<Address>(), align_of::<Address>()), (16, 8));
 }
 
 #[test]
-fn numbers_of_version_1() {
+fn numbers_of_version_2() {
     let rows = [
         Counter::BytesAllowed,
         Counter::BytesDenied,
+        Counter::InboundAllowed,
+        Counter::InboundBytes,
         Counter::EventsSent,
         Counter::EventsSuppressed,
         Counter::EventsLost,
         Counter::BucketTokens,
         Counter::BucketStamp,
+        Counter::RejectsSent,
+        Counter::RejectsSuppressed,
+        Counter::RejectTokens,
+        Counter::RejectStamp,
     ];
-    assert_eq!(rows.map(|row| row as u32), [64, 65, 66, 67, 68, 69, 70]);
-    assert_eq!((REASONS, COUNTERS), (64, 71));
+    assert_eq!(rows.map(|row| row as u32), [64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76]);
+    assert_eq!((REASONS, COUNTERS), (64, 77));
     let captures = [Capture::None, Capture::DeniedWeb, Capture::AllWeb, Capture::AllTcp];
     assert_eq!(captures.map(|capture| capture as u8), [0, 1, 2, 3]);
     assert_eq!((EventFlags::ADDRESSES, EventFlags::PORTS), (1, 2));
     assert_eq!((PolicyFlags::OPENED, PolicyFlags::NAMESERVER, PolicyFlags::NAMESERVER_ALLOWED), (1, 2, 4));
-    let flags = [SandboxFlags::ANY_SOURCE, SandboxFlags::CHECK_MAC, SandboxFlags::DHCP, SandboxFlags::SEALED];
-    assert_eq!(flags, [1, 2, 4, 8]);
-    assert_eq!((abi::SLOTS, abi::MAX_SANDBOXES), (8_192, 16_384));
+    let flags = [
+        SandboxFlags::ANY_SOURCE,
+        SandboxFlags::CHECK_MAC,
+        SandboxFlags::DHCP,
+        SandboxFlags::SEALED,
+        SandboxFlags::REJECT,
+    ];
+    assert_eq!(flags, [1, 2, 4, 8, 16]);
+    assert_eq!((FlowState::PEER_FIN, FlowState::SANDBOX_FIN, FlowState::MARKED, FlowState::CLOSED), (1, 2, 4, 3));
+    assert_eq!((abi::SLOTS, abi::MAX_SANDBOXES, abi::FLOWS), (8_192, 16_384, 256));
 }
 
 #[test]
 fn reasons_keep_their_numbers() {
     let numbers: Vec<u8> = Reason::ALL.iter().map(|reason| reason.number()).collect();
-    let expected: Vec<u8> = [1..=6, 10..=28, 30..=34, 40..=40, 50..=53].into_iter().flatten().collect();
+    let expected: Vec<u8> = [1..=28, 30..=34, 40..=40, 50..=53, 60..=61].into_iter().flatten().collect();
     assert_eq!(numbers, expected);
     assert!(Reason::ALL.iter().all(|reason| reason.allows() == (reason.number() < 10)));
 }

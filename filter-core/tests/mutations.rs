@@ -3,7 +3,7 @@
 mod seeds;
 
 use etherparse::{NetSlice, SlicedPacket};
-use filter_core::{Reason, Verdict, protected};
+use filter_core::{FlowChange, Reason, Verdict, protected};
 use proptest::prelude::*;
 use seeds::{GATEWAY_MAC, SANDBOX_MAC, SANDBOX4, SANDBOX6, judge, seeds};
 use std::net::IpAddr;
@@ -68,8 +68,9 @@ proptest! {
 
 /// What must hold of an allowed frame, by another parser.
 fn check(bytes: &[u8], stripped: Option<u16>) {
-    let (Verdict { reason, generation }, flow) = judge(bytes, stripped);
+    let (Verdict { reason, generation, change }, flow) = judge(bytes, stripped);
     assert!(generation == 0 || generation == 7);
+    assert_eq!(change, FlowChange::None, "there is no flow: {bytes:02x?}");
     if !reason.allows() {
         return;
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use etherparse::{Ipv6RawExtHeader, PacketBuilder};
-use filter_core::abi::{LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{FlowKey, LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::packet::{Flow, Frame};
 use filter_core::{Address, Reason, Tables, Verdict, decide};
 
@@ -65,6 +65,10 @@ impl Tables for World {
     fn living(&self, address: &Address) -> Option<LivingValue> {
         let own = *address == Address::v4(SANDBOX4) || *address == Address(SANDBOX6);
         own.then(|| LivingValue::new(Reason::ProtectedSandbox))
+    }
+
+    fn flow(&self, _: &FlowKey) -> Option<u32> {
+        None
     }
 }
 
