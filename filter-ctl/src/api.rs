@@ -153,6 +153,9 @@ pub struct SandboxStatus {
     pub document: Document,
     /// Packets and bytes since it was attached.
     pub counters: CounterStatus,
+    /// Resolvers that it asked in vain since the daemon started: denied packets to port 53, a few of them.
+    #[serde(default)]
+    pub denied_resolvers: Vec<IpAddr>,
     /// When it was created, seconds since 1970.
     pub created: u64,
     /// When it was last changed, seconds since 1970.

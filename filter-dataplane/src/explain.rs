@@ -8,13 +8,15 @@ use crate::Error;
 use crate::instance::{Hook, Instance, LOOPBACK};
 use crate::pins::Pins;
 use crate::shared::Shared;
-use aya::programs::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
 use filter_core::Reason;
 use filter_core::abi::SandboxFlags;
 
 /// Slot that made packets are judged in; never given to a sandbox.
 pub(crate) const SHADOW: u32 = 0;
+
+/// The action that lets a packet go on.
+const TCX_NEXT: i32 = -1;
 
 /// What the kernel program said of a made packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,25 @@ pub struct Judgement {
     pub reason: Reason,
     /// Whether the program lets the packet go on.
     pub passes: bool,
+}
+
+/// What became of a packet that a program was run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The program's action: `TCX_NEXT` -1, `TCX_DROP` 2, `TCX_REDIRECT` 7.
+    pub action: i32,
+    /// The packet's mark after it.
+    pub mark: u32,
+    /// The packet after it, from the Ethernet header on.
+    pub frame: Vec<u8>,
+}
+
+impl Outcome {
+    /// Whether the packet goes on.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.action == TCX_NEXT
+    }
 }
 
 pub(crate) fn judge(
@@ -49,26 +70,42 @@ fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u
     shared.reset_counters(SHADOW)?;
     instance.assign(LOOPBACK, SHADOW)?;
     let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-    let passes = passes(&instance.program(Hook::FromSandbox).test_run(options)?);
+    let passes = instance.program(Hook::FromSandbox).test_run(options)?.return_value as i32 == TCX_NEXT;
     let counted = shared.counters(SHADOW)?.ok_or_else(empty)?;
     let reason = Reason::ALL.iter().copied().find(|reason| counted.packets(*reason) > 0).ok_or_else(empty)?;
     Ok(Judgement { reason, passes })
 }
 
 /// Runs a hook's program on a frame as if it had come by the device with this mark, with every effect of a real packet.
-pub(crate) fn run(instance: &mut Instance, hook: Hook, ifindex: u32, mark: u32, frame: &[u8]) -> Result<bool, Error> {
+pub(crate) fn run(
+    instance: &mut Instance,
+    hook: Hook,
+    ifindex: u32,
+    mark: u32,
+    frame: &[u8],
+) -> Result<Outcome, Error> {
     /// Offsets in `struct __sk_buff` of the fields that are set; the kernel takes the rest as zero.
     const MARK_AT: usize = 8;
     const IFINDEX_AT: usize = 40;
+    /// More than any kernel's `struct __sk_buff`.
+    const CONTEXT: usize = 256;
+    /// More than an answer is longer than the packet.
+    const ROOM: usize = 128;
     let mut context = [0; IFINDEX_AT + 4];
     context[MARK_AT..MARK_AT + 4].copy_from_slice(&mark.to_ne_bytes());
     context[IFINDEX_AT..].copy_from_slice(&ifindex.to_ne_bytes());
-    let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
-    Ok(passes(&instance.program(hook).test_run(options)?))
-}
-
-/// `TCX_NEXT` is the only action that lets a packet go on.
-fn passes(result: &TestRunResult) -> bool {
-    const TCX_NEXT: i32 = -1;
-    result.return_value as i32 == TCX_NEXT
+    let mut context_out = [0; CONTEXT];
+    let mut frame_out = vec![0; frame.len() + ROOM];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut frame_out),
+        ctx_in: Some(&context),
+        ctx_out: Some(&mut context_out),
+        ..TestRunOptions::new()
+    };
+    let result = instance.program(hook).test_run(options)?;
+    frame_out.truncate(result.data_size_out as usize);
+    let mut mark = [0; 4];
+    mark.copy_from_slice(&context_out[MARK_AT..MARK_AT + 4]);
+    Ok(Outcome { action: result.return_value as i32, mark: u32::from_ne_bytes(mark), frame: frame_out })
 }

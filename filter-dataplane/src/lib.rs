@@ -24,7 +24,7 @@ pub use counters::Counters;
 pub use device::{Device, Survey};
 pub use error::{DeviceError, Error};
 pub use events::Events;
-pub use explain::Judgement;
+pub use explain::{Judgement, Outcome};
 pub use namespace::Namespace;
 
 use crate::instance::{Hook, Instance};
@@ -268,6 +268,15 @@ impl Dataplane {
     /// As [`Self::explain`]; the calling thread must be in the namespace of the device.
     pub fn run(&mut self, place: Place, frame: &[u8]) -> Result<bool, Error> {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        Ok(explain::run(instance, Hook::FromSandbox, place.ifindex, 0, frame)?.passes())
+    }
+
+    /// As [`Self::run`], and tells what else became of the packet: a denied one may have been turned into its answer.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_for_answer(&mut self, place: Place, frame: &[u8]) -> Result<Outcome, Error> {
+        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         explain::run(instance, Hook::FromSandbox, place.ifindex, 0, frame)
     }
 
@@ -277,7 +286,7 @@ impl Dataplane {
     /// As [`Self::run`].
     pub fn run_inbound(&mut self, place: Place, mark: u32, frame: &[u8]) -> Result<bool, Error> {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        explain::run(instance, Hook::ToSandbox, place.ifindex, mark, frame)
+        Ok(explain::run(instance, Hook::ToSandbox, place.ifindex, mark, frame)?.passes())
     }
 
     /// Removes a sandbox's flows that have been idle for too long; tells how many are left. A flow that is too old does not

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
-use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+use rtnetlink::packet_route::rule::RuleAttribute;
+use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder};
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -91,6 +92,45 @@ pub fn default_route_devices(namespace: &Namespace) -> Result<Vec<u32>, Error> {
         }
         Ok(routes.into_iter().filter(|route| route.header.destination_prefix_length == 0).flat_map(out_of).collect())
     })
+}
+
+/// A routing rule that looks at packet marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkRule {
+    /// Its priority.
+    pub priority: u32,
+    /// The mark that it looks for.
+    pub mark: u32,
+    /// The bits that it looks at.
+    pub mask: u32,
+}
+
+/// The routing rules that look at packet marks.
+///
+/// # Errors
+/// As [`link`].
+pub fn mark_rules(namespace: &Namespace) -> Result<Vec<MarkRule>, Error> {
+    ask(namespace, "list routing rules", async |handle: Handle| {
+        let mut rules = Vec::new();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            rules.extend(handle.rule().get(version).execute().try_collect::<Vec<_>>().await?);
+        }
+        Ok(rules.iter().filter_map(|rule| to_mark_rule(&rule.attributes)).collect())
+    })
+}
+
+fn to_mark_rule(attributes: &[RuleAttribute]) -> Option<MarkRule> {
+    let mut rule = MarkRule { priority: 0, mark: 0, mask: u32::MAX };
+    let mut marked = false;
+    for attribute in attributes {
+        match attribute {
+            RuleAttribute::Priority(priority) => rule.priority = *priority,
+            RuleAttribute::FwMark(mark) => (rule.mark, marked) = (*mark, true),
+            RuleAttribute::FwMask(mask) => rule.mask = *mask,
+            _ => {}
+        }
+    }
+    marked.then_some(rule)
 }
 
 /// Notices that a link or an address of the process's namespace has changed; what has, is for the caller to look up.

@@ -153,6 +153,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
         pin_dir: PathBuf,
     },
+    /// Look for what keeps the filter from working, and say what to do
+    ///
+    /// Run it as root where the daemon runs. Changes nothing.
+    #[command(after_help = "Example:\n  sudo filter-ctl doctor")]
+    Doctor {
+        /// The operator's configuration [default: /etc/sandbox-filter/config.yaml, where there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Remove everything that a daemon has pinned; needs no daemon, and none may be running
     ///
     /// Every device of it is not filtered any more. The documents in the state directory stay.

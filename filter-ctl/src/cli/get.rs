@@ -221,6 +221,7 @@ network: { denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "api.example.com
                 rejects_sent: 3,
                 rejects_suppressed: 0,
             },
+            denied_resolvers: Vec::new(),
             created: 1_000,
             updated: 8_000,
         }

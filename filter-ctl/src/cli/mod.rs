@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod client;
 mod destination;
+mod doctor;
 mod documents;
 mod end;
 mod error;
@@ -66,6 +67,7 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Get { id, output: format } => get::run(client, output, id.as_ref(), format).await,
         Command::Delete { ids } => end::delete(client, output, &ids).await,
         Command::Detach { ids } => end::detach(client, output, &ids).await,
+        Command::Doctor { config } => doctor::run(client, output, config).await,
         Command::Watch { id } => watch::run(client, output, id.as_ref()).await,
         Command::Explain { id, destination, exit_code } => {
             explain::run(client, output, &id, destination, exit_code).await

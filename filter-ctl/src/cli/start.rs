@@ -17,7 +17,7 @@ use super::{
 use crate::daemon::{self, Options};
 
 /// Where the configuration is unless the command line says so.
-const DEFAULT_CONFIG: &str = "/etc/sandbox-filter/config.yaml";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/sandbox-filter/config.yaml";
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(

@@ -37,8 +37,12 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
     if sandbox.on_deny == OnDeny::Reject {
         kernel.flags |= SandboxFlags::REJECT;
     }
-    let gateway = if sandbox.gateway.is_empty() { &device.gateway } else { &sandbox.gateway };
-    kernel.gateway_count = fill(&mut kernel.gateways, gateway.iter().map(|address| Address::from(*address)));
+    // Neighbour discovery comes from the link-local address, whichever address the document calls the gateway.
+    let link_local = |address: &&IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let written = sandbox.gateway.iter().chain(device.gateway.iter().filter(link_local));
+    let gateway: Vec<&IpAddr> =
+        if sandbox.gateway.is_empty() { device.gateway.iter().collect() } else { written.collect() };
+    kernel.gateway_count = fill(&mut kernel.gateways, gateway.into_iter().map(|address| Address::from(*address)));
     kernel.inbound_count = fill(&mut kernel.inbound, sandbox.inbound_from.iter().map(prefix));
     kernel
 }

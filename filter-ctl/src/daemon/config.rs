@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// What the operator decides for the whole host.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Config {
+pub(crate) struct Config {
     /// What concerns policies.
     pub operator: Operator,
     /// How many denials are told.
@@ -27,7 +27,7 @@ pub(super) struct Config {
 /// Connections that came in which one sandbox may have at a time.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Flows(pub u32);
+pub(crate) struct Flows(pub u32);
 
 impl Default for Flows {
     fn default() -> Flows {
@@ -38,7 +38,7 @@ impl Default for Flows {
 /// The filter's bits of packet marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     /// The bits that are the filter's; it reads and writes no others.
     pub mask: u32,
     /// What they hold in packets of the filter's own sockets.
@@ -54,7 +54,7 @@ impl Default for Marks {
 /// A limit on what one sandbox may cause.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// How often a second and CPU.
     pub per_second: u32,
     /// How often at once on a CPU.
@@ -86,7 +86,7 @@ struct File {
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
-pub(super) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
+pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => return Ok(Config::default()),
         other => other.with_context(|| format!("cannot read the configuration {}", path.display()))?,

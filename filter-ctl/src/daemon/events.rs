@@ -1,6 +1,6 @@
 //! Deny events, from the kernel's ring to whoever watches.
 
-use super::node::Names;
+use super::node::{Heard, Names};
 use crate::api::DenyEvent;
 use filter_core::abi::{Event, EventFlags};
 use filter_core::packet::{ethertype, protocol};
@@ -14,6 +14,9 @@ use tokio::sync::broadcast;
 /// Events that a slow watcher may be behind before it misses some.
 const BACKLOG: usize = 4_096;
 
+/// Denied resolvers of a sandbox that are remembered.
+const RESOLVERS: usize = 8;
+
 /// Starts reading the kernel's events; watchers subscribe to the result.
 pub(super) fn pump(mut kernel: Events, names: Names) -> broadcast::Sender<DenyEvent> {
     let (sender, _) = broadcast::channel(BACKLOG);
@@ -21,11 +24,21 @@ pub(super) fn pump(mut kernel: Events, names: Names) -> broadcast::Sender<DenyEv
     tokio::spawn(async move {
         loop {
             let drained = kernel.drain(|event| {
-                let id = names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
-                if let Some(id) = id {
-                    // Nobody watching is no error.
-                    drop(to.send(told(id, &event)));
+                let known =
+                    names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
+                let Some(Heard { id, resolvers }) = known else {
+                    return;
+                };
+                if let Some(resolver) = resolver(&event)
+                    && resolvers.len() < RESOLVERS
+                    && !resolvers.contains(&resolver)
+                    && let Some(heard) =
+                        names.write().expect("no panic under the lock").get_mut(&(event.slot, event.incarnation))
+                {
+                    heard.resolvers.insert(resolver);
                 }
+                // Nobody watching is no error.
+                drop(to.send(told(id, &event)));
             });
             if let Err(error) = drained.await {
                 tracing::error!(%error, "deny events are not read any more");
@@ -34,6 +47,15 @@ pub(super) fn pump(mut kernel: Events, names: Names) -> broadcast::Sender<DenyEv
         }
     });
     sender
+}
+
+/// The resolver that a denied packet from the sandbox was for.
+fn resolver(event: &Event) -> Option<IpAddr> {
+    const DOMAIN: u16 = 53;
+    let outward = !matches!(Reason::from_number(event.reason), Some(Reason::InboundDenied | Reason::FlowTableFull));
+    let asked = event.flags & EventFlags::PORTS != 0 && event.destination_port == DOMAIN;
+    let by = matches!(event.protocol, protocol::UDP | protocol::TCP);
+    (outward && asked && by).then(|| IpAddr::from(event.destination))
 }
 
 fn told(id: String, event: &Event) -> DenyEvent {

@@ -5,11 +5,12 @@
 
 mod apply;
 mod attachment;
-mod config;
+pub(crate) mod config;
 mod end;
 mod events;
 mod explain;
 mod lock;
+pub(crate) mod marks;
 mod node;
 mod reconcile;
 mod refusal;
@@ -53,8 +54,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// Takes over what an earlier daemon left, and answers until it is told to stop.
 async fn serve(listener: UnixListener, config: config::Config, options: &Options) -> anyhow::Result<()> {
+    let ours = config.marks;
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
     reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
+    for collision in marks::collisions(ours)? {
+        tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);
+    }
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let names = node.names();
     let node = Arc::new(Mutex::new(node));

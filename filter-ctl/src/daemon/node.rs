@@ -8,12 +8,22 @@ use filter_dataplane::{Dataplane, Device, Namespace, Place, netlink};
 use filter_policy::{NetnsRef, Sandbox, Sources};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Ids by slot and incarnation, for the events.
-pub(super) type Names = Arc<RwLock<HashMap<(u32, u32), String>>>;
+/// What the reader of events knows of sandboxes, and learns of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    /// Its id.
+    pub id: String,
+    /// Resolvers that it asked in vain.
+    pub resolvers: BTreeSet<IpAddr>,
+}
+
+/// Sandboxes by slot and incarnation, for the events.
+pub(super) type Names = Arc<RwLock<HashMap<(u32, u32), Heard>>>;
 
 /// A sandbox that the daemon holds.
 #[derive(Clone, Debug)]
@@ -74,6 +84,13 @@ impl Node {
         self.names.clone()
     }
 
+    /// Resolvers that a sandbox asked in vain.
+    pub(super) fn denied_resolvers(&self, held: &Held) -> Vec<IpAddr> {
+        let names = self.names.read().expect("no panic under the lock");
+        let heard = names.get(&(held.record.slot, held.record.incarnation));
+        heard.map(|heard| heard.resolvers.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// The sandbox with this id.
     pub(super) fn held(&self, id: &str) -> Result<&Held, Refusal> {
         self.sandboxes.get(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))
@@ -83,7 +100,7 @@ impl Node {
     pub(super) fn hold(&mut self, held: Held) {
         let (id, key) = (held.record.document.id.clone(), (held.record.slot, held.record.incarnation));
         if !held.gone {
-            self.names.write().expect("no panic under the lock").insert(key, id.clone());
+            self.names.write().expect("no panic under the lock").entry(key).or_default().id.clone_from(&id);
         }
         self.sandboxes.insert(id, held);
     }

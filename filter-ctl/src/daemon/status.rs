@@ -41,6 +41,7 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         generation: held.record.generation,
         document: held.record.document.redacted(),
         counters: counters.map(|counters| counted(&counters)).unwrap_or_default(),
+        denied_resolvers: node.denied_resolvers(held),
         created: held.record.created,
         updated: held.record.updated,
     })
