@@ -134,6 +134,12 @@ impl Instance {
         Hook::ALL.into_iter().try_for_each(|hook| self.attach_hook(pins, device, slot, hook))
     }
 
+    /// Attaches the hooks whose links are not pinned any more.
+    pub(crate) fn mend(&mut self, pins: &Pins, device: &Device, slot: u32) -> Result<(), Error> {
+        let missing = Hook::ALL.into_iter().filter(|hook| !pins.link(slot, *hook).exists());
+        missing.into_iter().try_for_each(|hook| self.attach_hook(pins, device, slot, hook))
+    }
+
     fn attach_hook(&mut self, pins: &Pins, device: &Device, slot: u32, hook: Hook) -> Result<(), Error> {
         let failed = |action| move |reason: String| Error::Link { device: device.name.clone(), action, reason };
         let namespace = Namespace::find_or_own(device.netns.as_ref())?;

@@ -51,6 +51,17 @@ pub struct Place {
     pub ifindex: u32,
 }
 
+/// How the links of an attachment are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// They are in place.
+    Whole,
+    /// Their device is gone.
+    Gone,
+    /// Somebody has removed one of them.
+    Torn,
+}
+
 /// What the kernel enforces in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotState {
@@ -161,17 +172,31 @@ impl Dataplane {
         instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place.slot, place.ifindex)
     }
 
-    /// Whether the device of an attachment still exists.
+    /// How an attachment is.
     ///
     /// # Errors
-    /// When the pinned link cannot be read.
-    pub fn is_attached(&self, place: Place) -> Result<bool, Error> {
+    /// When a pinned link cannot be read.
+    pub fn attachment(&self, place: Place) -> Result<Attachment, Error> {
         for hook in Hook::ALL {
-            if sys::pinned_link_ifindex(&self.pins.link(place.slot, hook))? != place.ifindex {
-                return Ok(false);
+            let path = self.pins.link(place.slot, hook);
+            if !path.exists() {
+                return Ok(Attachment::Torn);
+            }
+            if sys::pinned_link_ifindex(&path)? != place.ifindex {
+                return Ok(Attachment::Gone);
             }
         }
-        Ok(true)
+        Ok(Attachment::Whole)
+    }
+
+    /// Attaches again whatever links somebody has removed. The device must be the one that the place tells of.
+    ///
+    /// # Errors
+    /// What the kernel refused; what is left of the attachment enforces.
+    pub fn mend(&mut self, place: Place, device: &Device) -> Result<(), Error> {
+        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        instance.assign(place.ifindex, place.slot)?;
+        instance.mend(&self.pins, device, place.slot)
     }
 
     /// Switches a sandbox to a policy. Effective at one instant; when this returns, no packet is judged by an older one.

@@ -41,8 +41,7 @@ pub(super) struct Held {
 impl Held {
     /// Where it is in the kernel.
     pub(super) fn place(&self) -> Place {
-        let Record { slot, netns_inode, ifindex, .. } = self.record;
-        Place { slot, netns_inode, ifindex }
+        self.record.place()
     }
 
     /// The namespace of its device, as the document names it.
@@ -115,8 +114,9 @@ impl Node {
 
     /// A slot that nobody has.
     pub(super) fn free_slot(&self) -> Result<u32, Refusal> {
-        let taken: BTreeSet<u32> =
-            self.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot).collect();
+        // A link that no record knows has its slot as well.
+        let mut taken: BTreeSet<u32> = self.dataplane.linked_slots()?.into_iter().collect();
+        taken.extend(self.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot));
         (Dataplane::FIRST_SLOT..filter_core::abi::MAX_SANDBOXES)
             .find(|slot| !taken.contains(slot))
             .ok_or_else(|| filter_dataplane::Error::Full.into())

@@ -5,7 +5,7 @@ use super::node::{Held, Node};
 use super::store::{Pending, Record};
 use anyhow::Context;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Device, Namespace, Survey, netlink};
+use filter_dataplane::{Attachment, Device, Namespace, Survey, netlink};
 use filter_policy::{NetnsRef, compile, validate};
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -36,20 +36,25 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
 }
 
 /// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces.
-fn settle(node: &Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
+fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
     let Pending { current, next } = pending;
     let Some(next) = next else {
         node.store.drop_prepared(id);
         return Ok(current);
     };
-    let enforced = node.dataplane.state(next.slot)?;
+    let enforced = node.dataplane.state(next.slot)?.filter(|state| state.config.incarnation == next.incarnation);
     let took_effect = enforced.is_some_and(|state| {
         let sealed = state.config.flags & SandboxFlags::SEALED != 0;
-        state.config.incarnation == next.incarnation && state.generation == next.generation && sealed == next.sealed
+        state.generation == next.generation && sealed == next.sealed
     });
-    if took_effect && node.dataplane.linked_slots()?.contains(&next.slot) {
+    // A sandbox that was being created counts from the moment when all its hooks were attached.
+    let created = current.is_none();
+    if took_effect && (!created || node.dataplane.attachment(next.place())? == Attachment::Whole) {
         node.store.commit(id)?;
         return Ok(Some(next));
+    }
+    if created && enforced.is_some() {
+        node.dataplane.detach(next.place())?;
     }
     node.store.drop_prepared(id);
     Ok(current)
@@ -59,23 +64,36 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
     let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
     let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
-    let linked = node.dataplane.linked_slots()?.contains(&held.record.slot);
     let state = node.dataplane.state(held.record.slot)?;
-    let Some(state) = state.filter(|state| linked && state.config.incarnation == held.record.incarnation) else {
+    let Some(state) = state.filter(|state| state.config.incarnation == held.record.incarnation) else {
         // Its slot is empty or another's by now.
         return lay_by(node, id, held);
     };
     held.config = state.config;
-    held.gone = !node.dataplane.adopt(held.place())?;
-    if held.gone {
+    let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
+    if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
         node.dataplane.detach(held.place())?;
         return lay_by(node, id, held);
     }
+    held.gone = false;
     // The operator's configuration may be another than that of the earlier daemon.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
     node.dataplane.switch(held.record.slot, &compiled)?;
     node.hold(held);
     Ok(())
+}
+
+/// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
+fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
+    let (id, device) = (&held.sandbox.id, &held.record.device);
+    tracing::error!(%id, device, "somebody has removed a link of the filter: the device was not filtered since");
+    let found = Device::find(&held.sandbox.attach).ok();
+    let Some(device) = found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
+    else {
+        return Ok(false);
+    };
+    node.dataplane.mend(held.place(), &device)?;
+    Ok(true)
 }
 
 /// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.
@@ -122,17 +140,17 @@ fn look(node: &mut Node, noticed: bool) -> anyhow::Result<()> {
     let mut surveys: HashMap<Option<NetnsRef>, Option<Survey>> = HashMap::new();
     for held in attached {
         let id = held.sandbox.id.to_string();
-        match node.dataplane.is_attached(held.place()) {
-            Ok(true) => {
-                node.dataplane.sweep_flows(held.record.slot)?;
-            }
-            Ok(false) => {
-                node.dataplane.detach(held.place())?;
-                lay_by(node, &id, held)?;
-                continue;
-            }
-            Err(error) => tracing::error!(id, "{error}"),
+        let attached = match node.dataplane.attachment(held.place())? {
+            Attachment::Whole => true,
+            Attachment::Torn => mend(node, &held)?,
+            Attachment::Gone => false,
+        };
+        if !attached {
+            node.dataplane.detach(held.place())?;
+            lay_by(node, &id, held)?;
+            continue;
         }
+        node.dataplane.sweep_flows(held.record.slot)?;
         let netns = held.netns().cloned();
         if !held.record.sealed && (noticed || netns.is_some()) {
             let survey =

@@ -4,6 +4,7 @@
 //! A daemon that died between finds the `.next` and asks the kernel which of the two it enforces.
 
 use anyhow::Context;
+use filter_dataplane::Place;
 use filter_policy::{Document, Lines};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -37,6 +38,13 @@ pub(super) struct Record {
     pub created: u64,
     /// When it was last changed, seconds since 1970.
     pub updated: u64,
+}
+
+impl Record {
+    /// Where it is in the kernel.
+    pub(super) fn place(&self) -> Place {
+        Place { slot: self.slot, netns_inode: self.netns_inode, ifindex: self.ifindex }
+    }
 }
 
 /// The store of one daemon.
