@@ -8,6 +8,7 @@
 mod build;
 mod ci;
 mod demo;
+mod mutants;
 mod prove;
 mod setup;
 mod steps;
@@ -35,6 +36,11 @@ enum Task {
     },
     /// Formatting, lints, dependencies, documentation and every test
     Ci,
+    /// Break the code on purpose, in a copy, and show that the tests see it
+    Mutants {
+        /// The mutants to try; all of them when none is named
+        names: Vec<String>,
+    },
     /// Run the proofs that take longer than a test may
     Prove {
         /// The proofs to run; all of them when none is named
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::task(),
         Task::Test { filter } => test::task(filter.as_deref()),
         Task::Ci => ci::task(),
+        Task::Mutants { names } => mutants::task(&names),
         Task::Prove { names, list } => prove::task(&names, list),
     };
     done.unwrap_or_else(|error| {

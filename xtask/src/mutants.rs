@@ -1,0 +1,116 @@
+//! `cargo xtask mutants`: breaks the code on purpose, in a copy, and shows that the tests turn red each time.
+//!
+//! A mutant is a patch in `tests/mutants` that begins with two lines: `Breaks:` says what it breaks, `Seen by:` which tests must
+//! see it, as the arguments of `cargo test --package`. The copy is of the last commit.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    build,
+    steps::Steps,
+    tool::{self, Tool},
+};
+
+struct Mutant {
+    name: String,
+    breaks: String,
+    seen_by: Vec<String>,
+    patch: PathBuf,
+}
+
+/// Tries the named mutants, or all of them, and ends with a table.
+pub(crate) fn task(names: &[String]) -> Result<ExitCode> {
+    let mutants = chosen(names)?;
+    build::kernel_program(&build::Options::default())?;
+    let copy = copy()?;
+    let mut steps = Steps::default();
+    let mut controls: Vec<&Vec<String>> = mutants.iter().map(|mutant| &mutant.seen_by).collect();
+    controls.sort();
+    controls.dedup();
+    for tests in controls {
+        let name = format!("unbroken: {}", tests.join(" "));
+        steps.run(&name, || if is_green(&copy, tests)? { Ok(()) } else { bail!("the tests are red without a mutant") });
+    }
+    for mutant in &mutants {
+        steps.run(&format!("{}: {}", mutant.name, mutant.breaks), || mutant.is_seen(&copy));
+    }
+    println!("\n{}", steps.table());
+    Ok(if steps.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Mutant {
+    fn read(patch: PathBuf) -> Result<Mutant> {
+        let text = fs::read_to_string(&patch).with_context(|| format!("cannot read {}", patch.display()))?;
+        let line = |label: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(label));
+            found
+                .map(|rest| rest.trim().to_owned())
+                .with_context(|| format!("{} has no line `{label}`", patch.display()))
+        };
+        Ok(Mutant {
+            name: patch.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            breaks: line("Breaks:")?,
+            seen_by: line("Seen by:")?.split_whitespace().map(str::to_owned).collect(),
+            patch,
+        })
+    }
+
+    fn is_seen(&self, copy: &Path) -> Result<()> {
+        reset(copy)?;
+        Tool::new("git").arg("-C").arg(copy).arg("apply").arg(&self.patch).run()?;
+        let green = is_green(copy, &self.seen_by);
+        reset(copy)?;
+        if green? { bail!("no test has seen it") } else { Ok(()) }
+    }
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Mutant>> {
+    let folder = tool::root().join("tests/mutants");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    paths.sort();
+    let all: Vec<Mutant> = paths.into_iter().map(Mutant::read).collect::<Result<_>>()?;
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|mutant| mutant.name == **name)) {
+        bail!("there is no mutant {unknown:?} in {}", folder.display());
+    }
+    Ok(all.into_iter().filter(|mutant| names.is_empty() || names.contains(&mutant.name)).collect())
+}
+
+/// A copy of the last commit, with a target folder of its own and the same tools.
+fn copy() -> Result<PathBuf> {
+    let copy = tool::target().join("mutants");
+    if !copy.join(".git").exists() {
+        Tool::new("git").args(["clone", "--quiet"]).arg(tool::root()).arg(&copy).run()?;
+    }
+    Tool::new("git").arg("-C").arg(&copy).args(["fetch", "--quiet"]).arg(tool::root()).arg("HEAD").run()?;
+    Tool::new("git").arg("-C").arg(&copy).args(["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"]).run()?;
+    let tools = copy.join("target/tools");
+    if tool::target().join("tools").exists() && !tools.exists() {
+        fs::create_dir_all(copy.join("target"))?;
+        std::os::unix::fs::symlink(tool::target().join("tools"), &tools)?;
+    }
+    Ok(copy)
+}
+
+fn reset(copy: &Path) -> Result<()> {
+    Tool::new("git").arg("-C").arg(copy).args(["checkout", "--quiet", "--force", "."]).run()
+}
+
+/// Builds the copy and runs tests in it. A mutant that does not build is an error, not a red test.
+fn is_green(copy: &Path, tests: &[String]) -> Result<bool> {
+    let manifest = copy.join("Cargo.toml");
+    Tool::cargo("run").arg("--manifest-path").arg(&manifest).args(["--package", "xtask", "--", "build"]).run()?;
+    let (cargo, program) = tests.split_at(tests.iter().position(|argument| argument == "--").unwrap_or(tests.len()));
+    let test = |more: &[&str]| {
+        Tool::cargo("test").arg("--manifest-path").arg(&manifest).arg("--package").args(cargo).args(more)
+    };
+    test(&["--no-run"]).run()?;
+    Ok(test(&[]).args(program).status()?.success())
+}
