@@ -98,7 +98,10 @@ fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Opt
         return None;
     }
     let allowed = match flow.protocol {
-        protocol::UDP => dhcp::is_service(flow)?.then_some(Reason::GatewayDhcp).filter(|_| dhcp::is_on(sandbox)),
+        protocol::UDP => {
+            let gateway = dhcp::is_service(flow)? && is_gateway(sandbox, &flow.source);
+            (gateway && dhcp::is_on(sandbox)).then_some(Reason::GatewayDhcp)
+        }
         protocol::ICMPV6 => match flow.icmp_type() {
             icmp6::NEIGHBOUR_SOLICITATION | icmp6::NEIGHBOUR_ADVERTISEMENT => {
                 neighbour::from_gateway(frame, flow, sandbox).then_some(Reason::GatewayNeighbour)
