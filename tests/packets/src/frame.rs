@@ -33,7 +33,7 @@ pub struct Shown {
     pub addresses: Option<(Address, Address)>,
     /// Transport protocol.
     pub protocol: u8,
-    /// Source and destination port; for ICMP zero, and type and code.
+    /// Source and destination port; for ICMP the identifier, and type and code.
     pub ports: Option<(u16, u16)>,
 }
 
@@ -92,6 +92,36 @@ impl Frame {
             IpAddr::V6(v6) => self.network[8..24].copy_from_slice(&v6.octets()),
         }
         self
+    }
+
+    /// Sends to another IP address.
+    pub fn to(mut self, address: &str) -> Frame {
+        match address.parse().expect("an address") {
+            IpAddr::V4(v4) => self.network[16..20].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => self.network[24..40].copy_from_slice(&v6.octets()),
+        }
+        self
+    }
+
+    /// Turns it round: MAC addresses, IP addresses, and the ports of TCP and UDP.
+    pub fn reversed(mut self) -> Frame {
+        std::mem::swap(&mut self.link_to, &mut self.link_from);
+        let (at, length) = if self.ethertype == ethertype::IPV4 { (12, 4) } else { (8, 16) };
+        self.network[at..at + 2 * length].rotate_left(length);
+        if matches!(self.protocol, 6 | 17) && !self.later_fragment {
+            self.transport[..4].rotate_left(2);
+        }
+        self
+    }
+
+    /// Whether it is IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.ethertype == ethertype::IPV4
+    }
+
+    /// Sets the TCP flags.
+    pub fn flags(self, flags: u8) -> Frame {
+        self.transport_bytes(13, &[flags])
     }
 
     /// Sets time to live or hop limit.
@@ -228,7 +258,7 @@ impl Frame {
         let ports = match self.protocol {
             _ if self.later_fragment => None,
             6 | 17 => port(0).zip(port(2)),
-            1 | 58 => port(0).map(|kind| (0, kind)),
+            1 | 58 => port(4).zip(port(0)),
             _ => None,
         };
         let cut_in_tag = self.cut.is_some_and(|length| length < 18);

@@ -8,6 +8,14 @@ use std::os::fd::{AsFd, AsRawFd};
 
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
+/// Nanoseconds of the clock that the program reads.
+pub(crate) fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the structure that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// The keys of a map, one behind the other, and their values in the same order. Values of per-CPU maps hold all CPUs.
 pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
     #[repr(C)]

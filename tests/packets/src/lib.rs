@@ -7,6 +7,7 @@
 mod check;
 mod event;
 mod expect;
+mod flow_table;
 mod frame;
 mod kernel;
 mod living;
@@ -19,11 +20,12 @@ mod state;
 
 pub use event::EventRing;
 pub use frame::{Frame, Shown};
-pub use packets::{arp, icmp, ip, other, tcp, udp};
+pub use packets::{arp, icmp, icmp_error, ip, other, tcp, udp};
 pub use profile::{
-    GATEWAY_LINK, GATEWAY_MAC, GATEWAY4, GATEWAY6, Profile, SANDBOX_LINK, SANDBOX_MAC, SANDBOX4, SANDBOX6,
+    GATEWAY_LINK, GATEWAY_MAC, GATEWAY4, GATEWAY6, MARK_MASK, OWN_MARK, Profile, SANDBOX_LINK, SANDBOX_MAC, SANDBOX4,
+    SANDBOX6,
 };
 pub use raw_socket::{Offload, RawSocket};
-pub use row::{Row, Told, row};
+pub use row::{Answered, Effect, Row, Told, row, towards};
 pub use stage::{Attached, Stage};
 pub use state::State;

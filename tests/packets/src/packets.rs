@@ -29,6 +29,13 @@ pub fn icmp(to: &str, kind: u8, code: u8) -> Frame {
     ip(to, number, &[kind, code, 0, 0, 0, 1, 0, 1])
 }
 
+/// An ICMP error to `to` that quotes the packet `about`: its header and eight bytes behind.
+pub fn icmp_error(to: &str, kind: u8, code: u8, about: &Frame) -> Frame {
+    let length = about.network.len() + about.transport.len().min(8);
+    let number = if to.contains(':') { protocol::ICMPV6 } else { protocol::ICMP };
+    ip(to, number, &[&[kind, code, 0, 0, 0, 0, 0, 0], &about.bytes()[14..14 + length]].concat())
+}
+
 /// An IP packet of any protocol.
 pub fn ip(to: &str, number: u8, transport: &[u8]) -> Frame {
     match to.parse().expect("an address") {

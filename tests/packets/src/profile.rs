@@ -3,7 +3,7 @@
 
 use anyhow::{Result, anyhow};
 use filter_core::Address;
-use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{self, Prefix, SandboxConfig, SandboxFlags};
 use filter_policy::{Operator, Sandbox, Sources, parse, validate};
 use ipnet::IpNet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -24,6 +24,14 @@ pub const GATEWAY4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xa, 0, 0, 0, 0, 1);
 /// Link-local address of every gateway.
 pub const GATEWAY_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+
+/// Mark of the filter's own sockets.
+pub const OWN_MARK: u32 = 0x50;
+/// The bits of a mark that are the filter's.
+pub const MARK_MASK: u32 = 0xf0;
+
+/// Who may open connections to the sandboxes that invite.
+const INBOUND_FROM: &str = r#"["10.7.0.0/16", "192.0.3.0/24", "2001:db8:c::/48", "fd07::/64"]"#;
 
 macro_rules! profiles {
     ($($(#[doc = $doc:literal])+ $variant:ident: $network:literal;)+) => {
@@ -94,6 +102,20 @@ profiles! {
     Quiet: "{}";
     /// No event is told.
     Silent: "{}";
+    /// Some may open connections to it; nearly all is denied.
+    Inviting: r#"{denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "2001:db8:10::/64"]}"#;
+    /// The same, and it can have one connection that came in at a time.
+    Cramped: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// The filter has no mark.
+    Unmarked: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// Denied packets are answered, and some may open connections to it.
+    Rejecting: r#"{denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "2001:db8:10::/64"]}"#;
+    /// Two denied packets may be answered at once, and one a second after them.
+    RejectingFew: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// Denied packets would be answered, but at a rate of zero.
+    RejectingNone: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// Denied packets are answered, and the source is not checked.
+    RejectingAny: r#"{denyOut: ["0.0.0.0/0"]}"#;
 }
 
 impl Profile {
@@ -103,21 +125,40 @@ impl Profile {
     /// When it has a problem.
     pub(crate) fn sandbox(self, device: &str, netns: &str) -> Result<Sandbox> {
         let addresses = match self {
-            Profile::AnySource => "any".to_owned(),
+            Profile::AnySource | Profile::RejectingAny => "any".to_owned(),
             _ => format!(r#"["{SANDBOX4}", "198.51.100.16/28", "{SANDBOX6}", "2001:db8:a:1::/64"]"#),
         };
         let mac = if self == Profile::CheckedMac { "mac: \"02:00:00:00:00:02\"\n" } else { "" };
         let text = format!(
             "version: 1\nid: {}\nattach: {{ interface: {device}, netns: {netns} }}\naddresses: {addresses}\n{mac}\
-             gateway: [\"{GATEWAY4}\", \"{GATEWAY6}\", \"{GATEWAY_LINK}\"]\ndhcp: {}\nnetwork: {}\n",
+             gateway: [\"{GATEWAY4}\", \"{GATEWAY6}\", \"{GATEWAY_LINK}\"]\ndhcp: {}\ninboundFrom: {}\nonDeny: {}\n\
+             network: {}\n",
             format!("{self:?}").to_lowercase(),
             self == Profile::WithDhcp,
+            if self.invites() { INBOUND_FROM } else { "[]" },
+            if self.rejects() { "reject" } else { "drop" },
             self.network()
         );
         let documents = parse(&text, "table").map_err(|problems| anyhow!("{text}\n{problems}"))?;
         let [document] = documents.as_slice() else { return Err(anyhow!("{text}\nis not one document")) };
         validate(&document.document, Some(&document.lines), &self.operator().limits)
             .map_err(|problems| anyhow!("{text}\n{problems}"))
+    }
+
+    /// Whether some may open connections to it.
+    fn invites(self) -> bool {
+        matches!(self, Profile::Inviting | Profile::Cramped | Profile::Rejecting)
+    }
+
+    /// Whether its denied packets are answered.
+    fn rejects(self) -> bool {
+        use Profile::{Rejecting, RejectingAny, RejectingFew, RejectingNone};
+        matches!(self, Rejecting | RejectingFew | RejectingNone | RejectingAny)
+    }
+
+    /// How many connections that came in it can have at a time.
+    pub(crate) fn flows(self) -> u32 {
+        if self == Profile::Cramped { 1 } else { abi::FLOWS }
     }
 
     /// The operator's configuration that its policy is compiled under.
@@ -146,11 +187,20 @@ impl Profile {
             Profile::Silent => (0, 100),
             _ => (1_000_000, 1_000_000),
         };
+        let (rejects_per_second, rejects_burst) = match self {
+            Profile::RejectingFew => (1, 2),
+            Profile::RejectingNone => (0, 100),
+            _ => (1_000_000, 1_000_000),
+        };
         let mut config = SandboxConfig {
             incarnation,
             flags: if self == Profile::Ended { SandboxFlags::SEALED } else { 0 },
             events_per_second,
             events_burst,
+            rejects_per_second,
+            rejects_burst,
+            own_mark: if self == Profile::Unmarked { 0 } else { OWN_MARK },
+            mark_mask: if self == Profile::Unmarked { 0 } else { MARK_MASK },
             gateway_mac: GATEWAY_MAC,
             ..SandboxConfig::EMPTY
         };
@@ -170,6 +220,14 @@ impl Profile {
         }
         if sandbox.dhcp {
             config.flags |= SandboxFlags::DHCP;
+        }
+        if self.rejects() {
+            config.flags |= SandboxFlags::REJECT;
+        }
+        for (into, prefix) in config.inbound.iter_mut().zip(&sandbox.inbound_from) {
+            let (address, bits) = common(prefix);
+            *into = Prefix::new(address, bits);
+            config.inbound_count += 1;
         }
         for (into, address) in config.gateways.iter_mut().zip(&sandbox.gateway) {
             *into = (*address).into();

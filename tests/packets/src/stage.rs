@@ -1,11 +1,13 @@
 //! Profiles, attached to devices of a world of their own.
 
 use crate::expect::Lists;
+use crate::flow_table;
 use crate::profile::Profile;
+use crate::row::Known;
 use crate::{EventRing, Offload, RawSocket, State, living};
 use anyhow::{Context, Result, ensure};
 use filter_core::abi::{self, SandboxConfig};
-use filter_dataplane::{Dataplane, Device, Judgement, Place};
+use filter_dataplane::{Dataplane, Device, Judgement, Outcome, Place};
 use filter_policy::{Compiled, compile};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -125,6 +127,32 @@ impl Stage {
         Ok(world.host().within(all)??)
     }
 
+    /// Runs the program on a frame that the device at `place` has received; what becomes of it.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn run_for_answer(&mut self, place: Place, frame: &[u8]) -> Result<Outcome> {
+        self.kept = None;
+        let Stage { dataplane, world, .. } = self;
+        Ok(world.host().within(|| dataplane.run_for_answer(place, frame))??)
+    }
+
+    /// Runs the program on a frame that the device at `place` is about to send; whether it passes.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn run_towards(&mut self, place: Place, mark: u32, frame: &[u8]) -> Result<bool> {
+        self.kept = None;
+        let Stage { dataplane, world, .. } = self;
+        Ok(world.host().within(|| dataplane.run_inbound(place, mark, frame))??)
+    }
+
+    /// Makes the flows of a slot those that are known, and no others.
+    pub(crate) fn set_flows(&mut self, slot: u32, known: &[Known]) -> Result<()> {
+        self.kept = None;
+        flow_table::fill(self.world.pin_dir(), slot, known)
+    }
+
     /// What the kernel program says of a made frame.
     ///
     /// # Errors
@@ -169,8 +197,8 @@ impl Stage {
     }
 
     /// The tables that the kernel has of a sandbox, for userspace.
-    pub(crate) fn lists<'a>(&self, attached: &'a Attached) -> Lists<'a> {
-        Lists { compiled: &attached.compiled }
+    pub(crate) fn lists<'a>(&self, attached: &'a Attached, flows: &'a [Known]) -> Lists<'a> {
+        Lists { compiled: &attached.compiled, flows }
     }
 
     /// The kernel's table of living prefixes is the one that userspace judges by.
@@ -197,7 +225,7 @@ fn attach(dataplane: &mut Dataplane, profile: Profile, netns: &str, number: u32)
     if profile == Profile::Orphaned {
         compiled.entries.clear();
     }
-    dataplane.attach(place, &device, &config, &compiled).with_context(|| format!("{profile:?}"))?;
+    dataplane.attach(place, &device, &config, profile.flows(), &compiled).with_context(|| format!("{profile:?}"))?;
     Ok(Attached { profile, place, config, compiled, generation })
 }
 

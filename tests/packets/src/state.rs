@@ -3,6 +3,7 @@
 use crate::kernel;
 use anyhow::{Context, Result};
 use aya::maps::{MapData, MapType};
+use filter_core::abi::FlowKey;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -36,7 +37,7 @@ impl State {
             match (self.0.get(name), later.0.get(name)) {
                 (Some(old), Some(new)) if old == new => {}
                 (Some(old), Some(new)) if old.keys == new.keys => lines.extend(old.changes(new, name)),
-                (Some(_), Some(_)) => lines.push(format!("{name}: other keys")),
+                (Some(old), Some(new)) => lines.push(format!("{name}: other keys, {old:?} is {new:?}")),
                 (Some(_), None) => lines.push(format!("{name}: gone")),
                 (None, _) => lines.push(format!("{name}: new")),
             }
@@ -80,6 +81,29 @@ impl State {
         content.value_mut(&row.to_ne_bytes())[cpu * 8..cpu * 8 + 8].copy_from_slice(&value.to_ne_bytes());
     }
 
+    /// A flow of a slot: when it ends, and its state.
+    pub fn flow(&self, slot: u32, key: &FlowKey) -> Option<(u64, u32)> {
+        let key = flow_key(key);
+        let (_, value) = self.0.get(&inner_name("FLOWS", slot))?.entries().find(|(other, _)| *other == key)?;
+        Some((words(value)[0], words(value)[1] as u32))
+    }
+
+    /// Puts a flow into a slot, or takes it away.
+    ///
+    /// # Panics
+    /// When the slot has no flow table.
+    pub fn set_flow(&mut self, slot: u32, key: &FlowKey, value: Option<(u64, u32)>) {
+        let content = self.0.get_mut(&inner_name("FLOWS", slot)).expect("the slot has flows");
+        let mut entries: BTreeMap<_, _> =
+            content.entries().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        match value {
+            Some((expires, state)) => entries.insert(flow_key(key).to_vec(), flow_value(expires, state).to_vec()),
+            None => entries.remove(flow_key(key).as_slice()),
+        };
+        content.keys = entries.keys().flatten().copied().collect();
+        content.values = entries.into_values().flatten().collect();
+    }
+
     fn add_directory(&mut self, directory: &Path, prefix: &str) -> Result<()> {
         for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
             let entry = entry?;
@@ -99,7 +123,10 @@ impl State {
     fn add(&mut self, name: &str, map: &MapData) -> Result<()> {
         let (keys, values) = kernel::read(map).with_context(|| name.to_owned())?;
         let info = map.info()?;
-        let content = Content { keys, values, key_size: info.key_size() as usize };
+        let mut content = Content { keys, values, key_size: info.key_size() as usize };
+        if info.map_type()? == MapType::Hash {
+            content.sort();
+        }
         if matches!(info.map_type()?, MapType::ArrayOfMaps | MapType::HashOfMaps) {
             for (key, value) in content.entries() {
                 let inner = MapData::from_id(u32::from_ne_bytes(value.try_into()?))?;
@@ -120,6 +147,13 @@ impl Content {
         self.keys.chunks_exact(self.key_size).zip(self.values.chunks_exact(self.value_size()))
     }
 
+    /// A hash has no order of its own.
+    fn sort(&mut self) {
+        let entries: BTreeMap<_, _> = self.entries().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        self.keys = entries.keys().flatten().copied().collect();
+        self.values = entries.into_values().flatten().collect();
+    }
+
     fn value_mut(&mut self, key: &[u8]) -> &mut [u8] {
         let size = self.value_size();
         match self.keys.chunks_exact(self.key_size).position(|other| other == key) {
@@ -137,6 +171,25 @@ impl Content {
             })
             .collect()
     }
+}
+
+/// A flow's key at fixed offsets: a second opinion on the ABI.
+pub(crate) fn flow_key(key: &FlowKey) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    bytes[..16].copy_from_slice(&key.peer.0);
+    bytes[16..32].copy_from_slice(&key.local.0);
+    bytes[32..34].copy_from_slice(&key.peer_port.to_ne_bytes());
+    bytes[34..36].copy_from_slice(&key.local_port.to_ne_bytes());
+    bytes[36] = key.protocol;
+    bytes
+}
+
+/// A flow's value at fixed offsets.
+pub(crate) fn flow_value(expires: u64, state: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&expires.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&state.to_ne_bytes());
+    bytes
 }
 
 fn inner_name(outer: &str, slot: u32) -> String {

@@ -36,7 +36,7 @@ fn events_beyond_the_limit_are_counted_as_suppressed() -> Result<()> {
         ]
     );
 
-    stage.check(&row("another sandbox's denial is told", Profile::Free, denied, Reason::ProtectedRange))
+    stage.check(&row("another sandbox's denial is told", Profile::Free, denied, Reason::ProtectedRange)).map(drop)
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn events_that_find_the_ring_full_are_counted_as_lost() -> Result<()> {
     assert_eq!(counters.packets(Reason::ProtectedRange), ROOM + LOST);
     assert_eq!(stage.ring().take()?.len() as u64, sent);
 
-    stage.check(&row("told again once there is room", Profile::Free, denied, Reason::ProtectedRange))
+    stage.check(&row("told again once there is room", Profile::Free, denied, Reason::ProtectedRange)).map(drop)
 }
 
 #[test]
