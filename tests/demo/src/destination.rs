@@ -32,6 +32,9 @@ pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 6);
 /// A name that the resolvers know and the certificate of the web servers is for.
 pub(crate) const NAME: &str = "api.example.test";
 
+/// What a client calls silence; the filter's word for a denied destination is another.
+pub(crate) const SILENCE: &str = "timeout";
+
 /// What a try came to.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -125,8 +128,10 @@ fn curl(sandbox: &Node, url: &str) -> Result<Outcome> {
     let got = sandbox.curl_with(&["--connect-timeout", "1", "--max-time", "3", "--resolve", &resolve], url)?;
     let text = match got.failure {
         None => got.status.to_string(),
-        Some(Failure::Timeout) => "timeout".to_owned(),
-        Some(Failure::Prohibited | Failure::Refused | Failure::Reset) => "rejected".to_owned(),
+        Some(Failure::Timeout) => SILENCE.to_owned(),
+        Some(Failure::Refused) => "refused".to_owned(),
+        Some(Failure::Reset) => "reset".to_owned(),
+        Some(Failure::Prohibited) => "prohibited".to_owned(),
         Some(_) => format!("exit {}", got.exit),
     };
     Ok(Outcome { reached: got.is_ok(), text })
@@ -135,15 +140,17 @@ fn curl(sandbox: &Node, url: &str) -> Result<Outcome> {
 fn dig(sandbox: &Node, server: IpAddr) -> Result<Outcome> {
     let got = sandbox.dig(server, NAME)?;
     let reached = got.status.as_deref() == Some("NOERROR") && !got.answers.is_empty();
-    Ok(Outcome { reached, text: got.status.unwrap_or_else(|| "timeout".to_owned()) })
+    let prohibited = ["host unreachable", "permission denied"].iter().any(|text| got.output.contains(text));
+    let failure = if prohibited { "prohibited" } else { SILENCE };
+    Ok(Outcome { reached, text: got.status.unwrap_or_else(|| failure.to_owned()) })
 }
 
 fn ping(sandbox: &Node, address: IpAddr) -> Result<Outcome> {
     let got = sandbox.ping(address, 1, Duration::from_secs(1))?;
     let text = match (got.received, got.errors) {
         (1.., _) => "reply",
-        (0, 1..) => "rejected",
-        (0, 0) => "timeout",
+        (0, 1..) => "prohibited",
+        (0, 0) => SILENCE,
     };
     Ok(Outcome { reached: got.received > 0, text: text.to_owned() })
 }

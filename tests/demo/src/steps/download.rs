@@ -19,7 +19,7 @@ const ENOUGH: u64 = 100_000;
 /// A download without a byte for this long has stopped.
 const QUIET: Duration = Duration::from_millis(800);
 
-/// How long a cut download may go on to receive: what the server had sent already.
+/// How long a cut download may go on: curl writes what it had received already.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// How often progress is looked at.
@@ -62,7 +62,7 @@ pub(super) fn show(stage: &Stage<'_>) -> Result<()> {
         stopped,
         &match stopped {
             true => format!(
-                "cut: {} ms after the command returned the last byte came; what the server had sent still arrived",
+                "cut: the last byte came {} ms after the command had returned; what the server still sends stays outside",
                 seen.last.as_millis()
             ),
             false => format!("not cut: the longest pause was {} ms", seen.pause.as_millis()),

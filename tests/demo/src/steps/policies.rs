@@ -6,7 +6,7 @@ use crate::{
     destination::{
         Destination,
         Destination::{Api, Cloudflare, Cloudflare6, Google, Metadata, Neighbour, PingElsewhere, PingNear, Web, Web6},
-        Outcome,
+        Outcome, SILENCE,
     },
     screen::paint,
     table,
@@ -27,8 +27,8 @@ struct Policy {
 const POLICIES: [Policy; 5] = [
     Policy {
         title: "An allow list",
-        says: "Deny everything, allow one IPv4 and one IPv6 network. It takes effect between two packets. What is denied is\n\
-               dropped without an answer so far: clients run into their timeouts, here of a second.",
+        says: "Deny everything, allow one IPv4 and one IPv6 network. It takes effect between two packets. Clients of what is\n\
+               denied fail at once: TCP is refused by a reset, all else prohibited by an ICMP error.",
         file: "allow-list.yaml",
         reached: &[Web, Web6, PingNear],
         reasons: &[(Web, "allowed-by-list"), (Api, "address-denied"), (Cloudflare6, "address-denied")],
@@ -100,6 +100,9 @@ impl Policy {
         let all = now.len();
         let told = if right == all { "as the policy says" } else { "not as the policy says" };
         screen.expect(right == all, &format!("{reached} reached, {} denied, {told}", all - reached));
+
+        let silent = now.iter().filter(|outcome| outcome.text == SILENCE).count();
+        screen.expect(silent == 0, "whoever was denied heard so at once");
 
         let agreed = each().filter(|(_, (outcome, why))| outcome.reached == why.allowed).count();
         let typed = paint(crate::screen::BOLD, "filter-ctl explain");
