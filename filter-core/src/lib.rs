@@ -19,5 +19,5 @@ mod reason;
 pub use address::Address;
 pub use decide::flow::{FlowChange, inbound_key, outbound_key};
 pub use decide::inbound::decide_inbound;
-pub use decide::{Tables, Verdict, decide};
+pub use decide::{Tables, Verdict, decide, is_honest};
 pub use reason::Reason;

@@ -2,8 +2,9 @@
 //! ICMP or ICMPv6 error "administratively prohibited" (RFC 1812, section 5.2.7.1; RFC 4443, section 3.1).
 //!
 //! The packet itself is rewritten and sent back through its device. It carries the filter's own mark, so `to_sandbox` lets it
-//! pass; a reset and an ICMP error open no flow. Never answered: resets, ICMP errors, groups, fragments but the first, packets
-//! with IPv4 options or a tag, and what was not understood.
+//! pass; a reset and an ICMP error open no flow. Never answered: resets, ICMP errors, groups, what was not sent to the gateway,
+//! fragments, packets with IPv4 options, extension headers or a tag, what another source is written on, and what was not
+//! understood.
 
 use crate::frame::Frame;
 use crate::maps::Scratch;
@@ -11,9 +12,9 @@ use crate::{DROP, emit};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
-use filter_core::Reason;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_core::packet::{Flow, Fragment, Source, ethertype, protocol, quoted, tcp_flags};
+use filter_core::packet::{Flow, Fragment, Source, ethertype, is_error, protocol, tcp_flags};
+use filter_core::{Reason, is_honest};
 
 const ETHERNET: u32 = 14;
 const HOPS: u8 = 64;
@@ -40,7 +41,8 @@ pub fn answer(
     reason: Reason,
 ) -> i32 {
     let Scratch { flow, reply } = scratch;
-    if sandbox.flags & SandboxFlags::REJECT == 0 || !is_answerable(frame, flow, reason) || !emit::may_reject(slot, sandbox) {
+    let to_answer = sandbox.flags & SandboxFlags::REJECT != 0 && is_answerable(frame, flow, sandbox, reason);
+    if !to_answer || !emit::may_reject(slot, sandbox) {
         return DROP;
     }
     let skb = ctx.skb.skb;
@@ -61,7 +63,7 @@ pub fn answer(
 }
 
 #[inline(always)]
-fn is_answerable(frame: &Frame, flow: &Flow, reason: Reason) -> bool {
+fn is_answerable(frame: &Frame, flow: &Flow, sandbox: &SandboxConfig, reason: Reason) -> bool {
     let about_destination = matches!(
         reason,
         Reason::Protocol
@@ -80,7 +82,10 @@ fn is_answerable(frame: &Frame, flow: &Flow, reason: Reason) -> bool {
     let reset = flow.protocol == protocol::TCP && flow.tcp_flags & tcp_flags::RST != 0;
     let headers = if flow.ethertype == ethertype::IPV4 { 20 } else { 40 };
     let no_options = flow.transport == flow.network + headers;
-    about_destination && plain && no_options && flow.has_addresses && !group && !reset && quoted(frame, flow).is_none()
+    // A frame to a neighbour or to everybody is not the gateway's to answer (RFC 1122, section 3.2.2).
+    let to_gateway = flow.destination_mac == sandbox.gateway_mac;
+    let error = is_error(flow) || reset;
+    about_destination && plain && no_options && to_gateway && !group && !error && is_honest(flow, sandbox)
 }
 
 /// Builds the answer with an IP header of `IP` and a message of `MESSAGE` bytes, and writes it over the packet.

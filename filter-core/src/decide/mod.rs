@@ -84,6 +84,14 @@ pub fn decide<S: Source, T: Tables>(frame: &S, flow: &mut Flow, sandbox: &Sandbo
     verdict
 }
 
+/// Whether the sandbox may send from the packet's source MAC and IP address. A denial that comes before this check may be
+/// answered only then.
+#[inline(always)]
+#[must_use]
+pub fn is_honest(flow: &Flow, sandbox: &SandboxConfig) -> bool {
+    flow.has_addresses && link::sends_from(flow, sandbox) && owns(sandbox, &flow.source)
+}
+
 /// Packets that are about the link and not traffic: neighbour discovery, DHCP, and what only routers and group members send.
 #[inline(always)]
 fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {

@@ -11,7 +11,7 @@ mod transport;
 
 use crate::{Address, Reason};
 
-pub use quote::quoted;
+pub use quote::{is_error, quoted};
 pub use transport::{icmp4, icmp6, tcp_flags};
 
 /// A frame that starts with its Ethernet header.

@@ -5,7 +5,8 @@ use crate::Address;
 
 /// Whether the packet is an ICMP or ICMPv6 error.
 #[inline(always)]
-fn is_error(flow: &Flow) -> bool {
+#[must_use]
+pub fn is_error(flow: &Flow) -> bool {
     flow.has_ports
         && match flow.protocol {
             protocol::ICMP => {
