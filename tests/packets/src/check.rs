@@ -29,16 +29,17 @@ impl Stage {
         let before = self.settled()?;
         let bytes = row.frame.bytes();
         let from = kernel::now();
-        let (passes, frame) = match row.mark {
+        let (passes, outcome) = match row.mark {
             None => {
                 let outcome = self.run_for_answer(place, &bytes)?;
-                (outcome.passes(), self.check_outcome(row, &bytes, outcome)?)
+                (outcome.passes(), Some(outcome))
             }
-            Some(mark) => (self.run_towards(place, mark, &bytes)?, Vec::new()),
+            Some(mark) => (self.run_towards(place, mark, &bytes)?, None),
         };
         let when = When(from, kernel::now());
         let (after, events) = (self.state()?, self.ring().take()?);
         ensure!(passes == row.reason.allows(), "the kernel lets it pass: {passes}; {:#?}", before.changes(&after));
+        let frame = outcome.map_or(Ok(Vec::new()), |outcome| self.check_outcome(row, &bytes, outcome))?;
         self.check_traces(row, &before, after, &events, when)?;
         if touched {
             self.set_flows(place.slot, &[])?;

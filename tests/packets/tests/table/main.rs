@@ -19,6 +19,7 @@ mod lists;
 mod living;
 mod nameservers;
 mod neighbour;
+mod rejects;
 mod sealed;
 mod sources;
 mod transport;
@@ -103,6 +104,7 @@ fn rows() -> Vec<(&'static str, Row)> {
         ("inbound_link", inbound_link::rows),
         ("inbound_flows", inbound_flows::rows),
         ("answers", answers::rows),
+        ("rejects", rejects::rows),
     ];
     tables.iter().flat_map(|(table, rows)| rows().into_iter().map(|row| (*table, row))).collect()
 }
