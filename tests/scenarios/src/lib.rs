@@ -10,13 +10,15 @@
 mod ctl;
 mod daemon;
 mod expect;
+mod marked;
 mod probe;
 mod stage;
 mod traces;
 
 pub use ctl::Refused;
 pub use daemon::{Daemon, Ended};
-pub use probe::{Probe, dns, dns_tcp, http, http_other, https, ping, udp};
+pub use marked::{Marked, marked};
+pub use probe::{Outcome, Probe, dns, dns_tcp, http, http_other, https, ping, udp};
 pub use stage::{Setup, Stage, document};
 
 /// How long something that must happen may take.

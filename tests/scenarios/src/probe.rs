@@ -3,13 +3,34 @@
 use anyhow::Result;
 use filter_ctl::api::Protocol;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
-use test_world::Node;
+use test_world::{Failure, Node, UdpProbe};
 
 /// Where the worlds' UDP echoes are.
 pub(crate) const ECHO: u16 = 9000;
 const DOMAIN: u16 = 53;
+
+/// How long something that comes may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long nothing must come.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// What became of a question, as its client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer came.
+    Through,
+    /// A TCP reset came, or word that the port is closed.
+    Refused,
+    /// An ICMP error came: administratively prohibited.
+    Prohibited,
+    /// Nothing came in time.
+    Silent,
+    /// Something else came; in the client's words.
+    Other(String),
+}
 
 /// A destination, and with it the client that asks it: curl, dig, ping, or a UDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,22 +84,74 @@ impl Probe {
     /// # Errors
     /// When the client cannot run.
     pub fn gets_through(&self, node: &Node, expected: bool) -> Result<bool> {
-        let patience = Duration::from_millis(if expected { 3_000 } else { 400 });
+        Ok(self.ask(node, if expected { PATIENCE } else { SILENCE })? == Outcome::Through)
+    }
+
+    /// Asks from `node`; tells whether it was refused at once, as the filter does it: TCP by a reset, all else as prohibited.
+    ///
+    /// # Errors
+    /// When the client cannot run.
+    pub fn is_rejected(&self, node: &Node) -> Result<bool> {
+        Ok(self.ask(node, PATIENCE)? == self.rejection())
+    }
+
+    /// What the client sees when the filter answers for the destination.
+    pub fn rejection(&self) -> Outcome {
+        if self.protocol == Protocol::Tcp { Outcome::Refused } else { Outcome::Prohibited }
+    }
+
+    /// Asks from `node`, and waits for an answer at most for `patience`.
+    ///
+    /// # Errors
+    /// When the client cannot run.
+    pub fn ask(&self, node: &Node, patience: Duration) -> Result<Outcome> {
         let address = self.address;
         match (self.protocol, self.port) {
-            (Protocol::Icmp, _) => Ok(node.ping(address, 1, patience)?.received == 1),
+            (Protocol::Icmp, _) => {
+                let ping = node.ping(address, 1, patience)?;
+                let prohibited = ["Packet filtered", "Administratively prohibited"];
+                Ok(match (ping.received, ping.errors) {
+                    (1.., _) => Outcome::Through,
+                    (0, 0) => Outcome::Silent,
+                    _ if prohibited.iter().any(|text| ping.output.contains(text)) => Outcome::Prohibited,
+                    _ => Outcome::Other(ping.output),
+                })
+            }
             (Protocol::Udp | Protocol::Tcp, DOMAIN) => {
                 let transport = if self.protocol == Protocol::Tcp { "+tcp" } else { "+notcp" };
                 // dig takes whole seconds.
-                let time = if expected { "+time=3" } else { "+time=1" };
-                Ok(node.dig_with(&[transport, time], address, "example.test")?.status.is_some())
+                let time = format!("+time={}", patience.as_secs().max(1));
+                let dig = node.dig_with(&[transport, &time], address, "example.test")?;
+                let says = |text: &str| dig.output.contains(text);
+                Ok(match dig.status {
+                    Some(_) => Outcome::Through,
+                    None if says("connection refused") => Outcome::Refused,
+                    None if says("host unreachable") || says("permission denied") => Outcome::Prohibited,
+                    None if says("timed out") => Outcome::Silent,
+                    None => Outcome::Other(dig.output),
+                })
             }
-            (Protocol::Udp, port) => Ok(node.udp_probe_within(patience, address, port)?.is_echoed()),
+            (Protocol::Udp, port) => Ok(match node.udp_probe_within(patience, address, port)? {
+                UdpProbe::Echoed => Outcome::Through,
+                UdpProbe::Silent => Outcome::Silent,
+                UdpProbe::Rejected(error) => match error.kind() {
+                    ErrorKind::ConnectionRefused => Outcome::Refused,
+                    ErrorKind::HostUnreachable | ErrorKind::PermissionDenied => Outcome::Prohibited,
+                    _ => Outcome::Other(error.to_string()),
+                },
+            }),
             (Protocol::Tcp, port) => {
                 let scheme = if port == 443 { "https" } else { "http" };
                 let timeout = patience.as_secs_f32().to_string();
                 let options = ["--connect-timeout", timeout.as_str(), "--max-time", timeout.as_str()];
-                Ok(node.curl_with(&options, &format!("{scheme}://{}:{port}/", host(address)))?.is_ok())
+                let curl = node.curl_with(&options, &format!("{scheme}://{}:{port}/", host(address)))?;
+                Ok(match curl.failure {
+                    None if curl.is_ok() => Outcome::Through,
+                    Some(Failure::Refused) => Outcome::Refused,
+                    Some(Failure::Prohibited) => Outcome::Prohibited,
+                    Some(Failure::Timeout) => Outcome::Silent,
+                    _ => Outcome::Other(curl.stderr),
+                })
             }
         }
     }

@@ -3,8 +3,9 @@
 use crate::Daemon;
 use crate::probe::ECHO;
 use anyhow::Result;
+use filter_core::Reason;
 use filter_ctl::api::Applied;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use test_world::{Dnsmasq, Nginx, Sandbox, UdpEcho, World, internet};
 
 /// A world in which all that a test needs is at work.
@@ -73,6 +74,32 @@ impl Stage {
     /// When it is refused.
     pub fn apply(&self, sandbox: &Sandbox, network: &str) -> Result<Applied> {
         Ok(self.daemon.apply(&document(sandbox, network))?.remove(0))
+    }
+
+    /// [`Self::apply`] of a document that begins with more lines, such as `inboundFrom: [...]`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn apply_more(&self, sandbox: &Sandbox, lines: &str, network: &str) -> Result<Applied> {
+        Ok(self.daemon.apply(&format!("{lines}\n{}", document(sandbox, network)))?.remove(0))
+    }
+
+    /// How many packets of a sandbox were counted with this reason.
+    ///
+    /// # Errors
+    /// When there is no such sandbox.
+    pub fn counted(&self, sandbox: &Sandbox, reason: Reason) -> Result<u64> {
+        Ok(self.daemon.status(id(sandbox))?.counters.reasons.get(reason.name()).copied().unwrap_or(0))
+    }
+
+    /// Makes the internet's clients ask the sandboxes from these addresses.
+    ///
+    /// # Errors
+    /// When its routes cannot be set.
+    pub fn internet_asks_from(&self, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+        self.world.internet().ip_batch(&format!(
+            "route replace 198.51.100.0/24 via 10.99.0.1 src {v4}\nroute replace 2001:db8:a000::/40 via fd99::1 src {v6}\n"
+        ))
     }
 
     /// Makes a sandbox send without asking for its gateway: where the question is denied, its kernel soon sends nothing at all.

@@ -39,7 +39,7 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
     stage.ctl.show(screen, &["get", "agent"], 0)?;
     let reason = "protected-range";
     let counted = Status::of(stage, "agent")?.packets(reason) - before.packets(reason);
-    let text = format!("{PACKETS} packets sent, {counted} more counted as {reason}, {} answered", ping.received);
+    let text = format!("{PACKETS} packets sent, {counted} more counted as {reason}, {} replies", ping.received);
     screen.expect(counted == u64::from(PACKETS) && ping.received == 0, &text);
     Ok(())
 }

@@ -3,9 +3,11 @@
 use anyhow::Result;
 use filter_ctl::api::Protocol;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 use test_packets::State;
-use test_scenarios::{Probe, Stage, document, http, ping, udp};
+use test_scenarios::{Probe, SOON, Stage, document, http, ping, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
+use test_world::wait_until;
 
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::/64"]"#;
 
@@ -22,13 +24,22 @@ fn explaining_changes_nothing() -> Result<()> {
     }
     a.ip("link set eth0 down")?;
     b.ip("link set eth0 down")?;
-    let pins = daemon.pin_dir().join("abi-1");
+    let pins = daemon.pin_dir().join("abi-2");
     let settled = || -> Result<_> {
         let kernel = State::read(&pins)?;
         let counters = [daemon.status("a")?.counters, daemon.status("b")?.counters];
         Ok((kernel, serde_json::to_string(&counters)?, daemon.traces()?, watch.stdout()))
     };
-    let before = settled()?;
+    // The host may still tell of its groups (MLD repeats a report within a second): the state must have rested for longer.
+    let (mut before, mut since) = (settled()?, Instant::now());
+    let rested = wait_until(SOON, || {
+        let now = settled().expect("it can be read");
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(1_500)
+    });
+    assert!(rested, "packets go on");
     let destinations: [IpAddr; 7] = [
         WEB.into(),
         WEB_NEIGHBOUR.into(),

@@ -66,6 +66,7 @@ fn a_tightened_policy_cuts_at_once() -> Result<()> {
     }
     for stream in &flows.streams {
         assert!(stream.stops(QUIET, SOON));
+        assert!(wait_until(SOON, || stream.rejected() > 0), "the sandbox is told: {stream:?}");
         let sent = stream.sent();
         assert!(wait_until(SOON, || stream.sent() > sent + 10), "the sandbox goes on trying");
     }

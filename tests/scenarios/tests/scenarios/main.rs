@@ -1,18 +1,24 @@
 //! The daemon under real traffic. One program, so that all scenarios run beside each other.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod attach;
 mod bridge;
 mod daemons;
+mod errors;
 mod explain;
+mod flows;
+mod inbound;
 mod lifecycle;
 mod lists;
 mod live;
 mod names;
 mod operator;
+mod peers;
 mod protected;
 mod refusals;
 mod restart;
+mod tap;
 mod together;
 mod tricks;
 mod watch;

@@ -21,7 +21,7 @@ fn all_are_applied_in_one_call() -> Result<()> {
     let each = |change| ["a", "b", "c"].map(|id| (id.to_owned(), change));
     assert_eq!(changes(&all)?, each(Change::Created));
     assert_eq!(changes(&all)?, each(Change::Unchanged));
-    assert_eq!(stage.daemon.links()?.len(), 3);
+    assert_eq!(stage.daemon.links()?.len(), 6, "one each way");
     stage.expect(a, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
     stage.expect(&b, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])?;
     stage.expect(&c, &[(AddressDenied, &[http(WEB), udp(WEB6)])])

@@ -139,8 +139,8 @@ fn ipv4_through_an_ipv6_socket() -> Result<()> {
     let mapped = |address: std::net::Ipv4Addr| IpAddr::from(address.to_ipv6_mapped());
     // Such a socket sends IPv4.
     denies(&stage, AddressDenied, 2, &[udp(WEB_NEIGHBOUR), http(WEB_NEIGHBOUR)], || {
-        assert!(!udp(mapped(WEB_NEIGHBOUR)).gets_through(&stage.a, false)?);
-        assert!(!http(mapped(WEB_NEIGHBOUR)).gets_through(&stage.a, false)?);
+        assert!(udp(mapped(WEB_NEIGHBOUR)).is_rejected(&stage.a)?);
+        assert!(http(mapped(WEB_NEIGHBOUR)).is_rejected(&stage.a)?);
         Ok(())
     })?;
     assert!(udp(mapped(WEB)).gets_through(&stage.a, true)?);
@@ -191,8 +191,8 @@ fn a_mark_and_a_bound_device() -> Result<()> {
         })?;
     }
     denies(&stage, AddressDenied, 1, &[http(WEB_NEIGHBOUR)], || {
-        let options = ["--interface", "if!eth0", "--connect-timeout", "0.3"];
-        assert!(!stage.a.curl_with(&options, "http://203.0.113.20/")?.is_ok());
+        let refused = stage.a.curl_with(&["--interface", "if!eth0"], "http://203.0.113.20/")?;
+        assert_eq!(refused.failure, Some(test_world::Failure::Refused), "{refused:?}");
         Ok(())
     })
 }
