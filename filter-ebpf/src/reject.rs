@@ -18,6 +18,8 @@ use filter_core::{Reason, is_honest};
 
 const ETHERNET: u32 = 14;
 const HOPS: u8 = 64;
+/// Bytes behind the IP header that an error quotes (RFC 792).
+const QUOTED: u32 = 8;
 
 /// An answer in the making. The checksum runs over `pseudo` and `message` together.
 #[repr(C)]
@@ -82,10 +84,11 @@ fn is_answerable(frame: &Frame, flow: &Flow, sandbox: &SandboxConfig, reason: Re
     let reset = flow.protocol == protocol::TCP && flow.tcp_flags & tcp_flags::RST != 0;
     let headers = if flow.ethertype == ethertype::IPV4 { 20 } else { 40 };
     let no_options = flow.transport == flow.network + headers;
+    let quotable = flow.transport_length >= QUOTED;
     // A frame to a neighbour or to everybody is not the gateway's to answer (RFC 1122, section 3.2.2).
     let to_gateway = flow.destination_mac == sandbox.gateway_mac;
     let error = is_error(flow) || reset;
-    about_destination && plain && no_options && to_gateway && !group && !error && is_honest(flow, sandbox)
+    about_destination && plain && no_options && quotable && to_gateway && !group && !error && is_honest(flow, sandbox)
 }
 
 /// Builds the answer with an IP header of `IP` and a message of `MESSAGE` bytes, and writes it over the packet.
