@@ -4,7 +4,7 @@
 use etherparse::{Ipv6RawExtHeader, PacketBuilder};
 use filter_core::abi::{FlowKey, LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::packet::{Flow, Frame};
-use filter_core::{Address, Reason, Tables, Verdict, decide};
+use filter_core::{Address, Reason, Tables, Verdict, decide, decide_inbound};
 
 /// MAC address of the sandbox.
 pub(crate) const SANDBOX_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -45,6 +45,9 @@ pub(crate) fn sandbox() -> SandboxConfig {
     };
     config.sources[0] = Prefix::new(Address::v4(SANDBOX4), 128);
     config.sources[1] = Prefix::new(Address(SANDBOX6), 128);
+    config.inbound_count = 1;
+    config.inbound[0] = Prefix::new(Address::v4([10, 7, 0, 0]), 112);
+    (config.own_mark, config.mark_mask) = (0x50, 0xf0);
     config.gateways[0] = Address::v4(GATEWAY4);
     config.gateways[1] = Address(GATEWAY6);
     config
@@ -77,6 +80,43 @@ pub(crate) fn judge(bytes: &[u8], stripped_vlan: Option<u16>) -> (Verdict, Flow)
     let mut flow = Flow::default();
     let verdict = decide(&Frame { bytes, stripped_vlan }, &mut flow, &sandbox(), &World);
     (verdict, flow)
+}
+
+/// Judges bytes towards the sandbox.
+pub(crate) fn judge_inbound(bytes: &[u8], mark: u32) -> (Verdict, Flow) {
+    let mut flow = Flow::default();
+    let verdict = decide_inbound(&Frame { bytes, stripped_vlan: None }, &mut flow, mark, &sandbox(), &World);
+    (verdict, flow)
+}
+
+/// Frames towards the sandbox, each with its mark. All pass.
+pub(crate) fn inbound_seeds() -> Vec<(Seed, u32)> {
+    const PEER: [u8; 4] = [10, 7, 0, 9];
+    const STRANGER: [u8; 4] = [9, 9, 9, 9];
+    let link = || PacketBuilder::ethernet2(GATEWAY_MAC, SANDBOX_MAC);
+    let v4 = |from: [u8; 4]| link().ipv4(from, SANDBOX4, 64);
+    let v6 = |from: [u8; 16]| link().ipv6(from, SANDBOX6, 64);
+    let syn = |from| written(|out| v4(from).tcp(50_000, 22, 1, 64_000).syn().write(out, b""));
+    let own = written(|out| link().ipv4(SANDBOX4, WEB4, 64).udp(40_000, 9).write(out, b""));
+    let seed = |name, bytes, reason| (Seed { name, bytes, reason }, 0);
+    vec![
+        seed("answer", written(|out| v4(WEB4).udp(9, 40_000).write(out, b"answer")), Reason::AllowedByDefault),
+        seed("answer over ipv6", written(|out| v6(WEB6).udp(9, 40_000).write(out, b"")), Reason::AllowedByDefault),
+        seed(
+            "nameserver's answer",
+            written(|out| v4([8, 8, 8, 8]).udp(53, 40_000).write(out, b"")),
+            Reason::AllowedNameserver,
+        ),
+        seed("opening", syn(PEER), Reason::Inbound),
+        seed("opening by udp", written(|out| v4(PEER).udp(50_000, 53).write(out, b"question")), Reason::Inbound),
+        seed("opening by echo", written(|out| v4(PEER).icmpv4_echo_request(1, 2).write(out, b"")), Reason::Inbound),
+        seed(
+            "error about its own",
+            written(|out| v4(STRANGER).icmpv4_raw(3, 1, [0; 4]).write(out, &own[14..])),
+            Reason::AllowedByDefault,
+        ),
+        (Seed { name: "own socket", bytes: syn(STRANGER), reason: Reason::OwnSocket }, 0x50),
+    ]
 }
 
 /// One frame of each kind, allowed and denied.
