@@ -1,7 +1,7 @@
 //! Who may open connections to a sandbox: nobody, `inboundFrom`, and marked sockets of the host.
 
 use anyhow::Result;
-use filter_core::Reason::{Answer, InboundDenied};
+use filter_core::Reason::{Answer, InboundDenied, Sealed};
 use std::net::IpAddr;
 use std::time::Duration;
 use test_scenarios::{Marked, Outcome, Probe, SOON, Stage, http, http_other, https, marked, ping, udp};
@@ -130,6 +130,30 @@ fn taking_inbound_from_away_cuts_what_came_in() -> Result<()> {
 }
 
 #[test]
+fn connections_that_came_in_outlive_the_daemon() -> Result<()> {
+    let (mut stage, _nginx, _echo) = stage("outlive")?;
+    stage.apply_more(&stage.a, FROM_WEB, DENY)?;
+    let internet = stage.world.internet().clone();
+    let streams = [internet.udp_stream(stage.a.v4, 9000)?, internet.udp_stream(stage.a.v6, 9000)?];
+    let mut download = internet.download(&format!("http://{}/big", stage.a.v4))?;
+    assert!(download.grows(SOON) && streams.iter().all(|stream| stream.grows(SOON)));
+    stage.daemon.kill9()?;
+    let host = stage.world.host();
+    for probe in to_it(&stage) {
+        assert_eq!(probe.ask(&internet, SOON)?, Outcome::Through, "{probe} while no daemon runs");
+        assert_eq!(probe.ask(host, SHORT)?, Outcome::Silent, "{probe} while no daemon runs");
+    }
+    stage.daemon.begin()?;
+    for stream in &streams {
+        assert!(stream.grows(SOON));
+        assert!(wait_until(SOON, || stream.progress() == stream.sent()), "a datagram was lost: {stream:?}");
+    }
+    assert!(download.grows(SOON) && download.ended(Duration::ZERO)?.is_none());
+    drop((download, streams));
+    nothing_arrives(&stage, stage.world.host())
+}
+
+#[test]
 fn marked_sockets_of_the_host_reach_the_sandbox() -> Result<()> {
     const ALL: Marked = Marked { http: true, udp: true, ping: true };
     const NONE: Marked = Marked { http: false, udp: false, ping: false };
@@ -167,7 +191,7 @@ fn a_seal_shuts_both_ways() -> Result<()> {
     assert!(streams.iter().all(|stream| stream.grows(SOON)));
     stage.daemon.delete("a")?;
     let (mut inside, mut wire) = (a.sniff("eth0")?, host.sniff("up0")?);
-    let sealed = stage.counted(a, filter_core::Reason::Sealed)?;
+    let sealed = stage.counted(a, Sealed)?;
     for stream in &streams {
         assert!(stream.stops(QUIET, SOON));
         let sent = stream.sent();
@@ -183,7 +207,11 @@ fn a_seal_shuts_both_ways() -> Result<()> {
     let from_outside = |frame: &[u8]| frame[6..12] != *a.mac.split(':').map(byte).collect::<Vec<_>>();
     assert_eq!(inside.count(from_outside)?, 0, "something arrived");
     assert_eq!(wire.count_from(a.v4.into())? + wire.count_from(a.v6.into())?, 0, "something left");
-    assert!(stage.counted(a, filter_core::Reason::Sealed)? > sealed);
+    assert!(stage.counted(a, Sealed)? > sealed);
+    // Who detaches it opens it, both ways.
+    stage.daemon.detach("a")?;
+    assert!(streams.iter().all(|stream| stream.grows(SOON)));
+    assert!(http(WEB).gets_through(a, true)? && ping(a.v6).gets_through(host, true)?);
     Ok(())
 }
 
