@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
 /// Nanoseconds of the clock that the program reads.
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call fills the structure that it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };

@@ -20,6 +20,7 @@ mod state;
 
 pub use event::EventRing;
 pub use frame::{Frame, Shown};
+pub use kernel::now;
 pub use packets::{arp, icmp, icmp_error, ip, other, tcp, udp};
 pub use profile::{
     GATEWAY_LINK, GATEWAY_MAC, GATEWAY4, GATEWAY6, MARK_MASK, OWN_MARK, Profile, SANDBOX_LINK, SANDBOX_MAC, SANDBOX4,

@@ -147,6 +147,18 @@ impl Stage {
         Ok(world.host().within(|| dataplane.run_inbound(place, mark, frame))??)
     }
 
+    /// Detaches the sandbox of a profile, and attaches it again to the same slot and device.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn attach_again(&mut self, profile: Profile) -> Result<()> {
+        self.kept = None;
+        let place = self.attached(profile).place;
+        self.dataplane.detach(place)?;
+        let number = place.slot - Dataplane::FIRST_SLOT;
+        attach(&mut self.dataplane, profile, self.world.host().name(), number).map(drop)
+    }
+
     /// Makes the flows of a slot those that are known, and no others.
     pub(crate) fn set_flows(&mut self, slot: u32, known: &[Known]) -> Result<()> {
         self.kept = None;
