@@ -1,8 +1,9 @@
 //! What the client of a denied packet hears.
 
 use anyhow::{Context, Result};
-use filter_core::Reason::AddressDenied;
-use std::net::{IpAddr, UdpSocket};
+use filter_core::Reason::{AddressDenied, AllowedByList};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 use test_scenarios::{Outcome, SOON, Setup, Stage, http, https, ping, udp};
@@ -86,5 +87,43 @@ fn a_flood_is_answered_in_part_and_its_neighbours_live() -> Result<()> {
     }
     // Another sandbox has a limit of its own.
     assert!(udp(WEB_NEIGHBOUR).is_rejected(&b)? && http(WEB6_NEIGHBOUR).is_rejected(&b)?);
+    Ok(())
+}
+
+#[test]
+fn a_sender_at_full_speed_is_reset() -> Result<()> {
+    const SINK: u16 = 7_777;
+    let stage = Stage::new("fullspeed")?;
+    let (a, internet) = (&stage.a, stage.world.internet());
+    for address in [IpAddr::from(WEB), WEB6.into()] {
+        stage.apply(a, POLICY)?;
+        let listener = internet.within(|| TcpListener::bind((address, SINK)))??;
+        let mut sender = a.within(|| TcpStream::connect_timeout(&SocketAddr::new(address, SINK), SOON))??;
+        let (mut sink, _) = listener.accept()?;
+        sender.set_write_timeout(Some(SOON))?;
+        sink.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let (error, cut_at) = thread::scope(|scope| -> Result<_> {
+            // Ends when nothing has come for a while.
+            let reader = scope.spawn(move || while sink.read(&mut [0; 1 << 16]).is_ok_and(|length| length > 0) {});
+            // More than a segment at a time, so that packets stand for several (GSO).
+            let writer = scope.spawn(move || {
+                loop {
+                    if let Err(error) = sender.write_all(&[0; 1 << 18]) {
+                        return (error.kind(), Instant::now());
+                    }
+                }
+            });
+            let before = stage.counted(a, AllowedByList)?;
+            let flows = wait_until(SOON, || stage.counted(a, AllowedByList).is_ok_and(|now| now > before + 100));
+            stage.apply(a, r#"denyOut: ["0.0.0.0/0"]"#)?;
+            let updated = Instant::now();
+            let (error, at) = writer.join().expect("no panic");
+            drop(reader);
+            anyhow::ensure!(flows, "the sender stands still");
+            Ok((error, at.saturating_duration_since(updated)))
+        })?;
+        assert_eq!(error, ErrorKind::ConnectionReset, "{address}");
+        assert!(cut_at < Duration::from_secs(2), "{address}: {cut_at:?} after the update");
+    }
     Ok(())
 }

@@ -98,6 +98,49 @@ fn neighbours_on_a_bridge_do_not_reach_each_other() -> Result<()> {
     bridge.denies(Reason::ProtectedRange, &[udp(address("224.0.0.251"))])
 }
 
+#[test]
+fn a_stranger_on_the_bridge_does_not_reach_a_sandbox() -> Result<()> {
+    let bridge = Bridge::new("stranger")?;
+    let (host, stranger) = (bridge.stage.world.host(), bridge.stage.world.node("stranger")?);
+    host.ip_batch(&format!(
+        "link add port9 type veth peer name eth0 address 02:00:00:00:bb:09 netns {}\n\
+         link set port9 master br0 up\n",
+        stranger.name()
+    ))?;
+    stranger.ip_batch(
+        "link set eth0 up\naddress add 198.51.101.9/24 dev eth0\naddress add 2001:db8:a0ff::9/64 dev eth0 nodad\n",
+    )?;
+    let gateway = ping(address("198.51.101.1"));
+    anyhow::ensure!(
+        wait_until(SOON, || gateway.gets_through(&stranger, false).unwrap_or(false)),
+        "it is on the bridge"
+    );
+    let echo = bridge.one.udp_echo(9000)?;
+    // Not even where the document lets its address in: it speaks past the gateway.
+    bridge.stage.daemon.apply(
+        "inboundFrom: [198.51.101.9, \"2001:db8:a0ff::9\"]\nversion: 1\nid: port2\nattach: { interface: port2 }\n\
+         addresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n",
+    )?;
+    let known = "lladdr 02:00:00:00:bb:02 dev eth0 nud permanent";
+    for known in [None, Some(known)] {
+        let (before, mut inside) = (bridge.counted(Reason::InboundDenied)?, bridge.one.sniff("eth0")?);
+        for to in ["198.51.101.2", "2001:db8:a0ff::2"] {
+            if let Some(known) = known {
+                stranger.ip(&format!("neighbour replace {to} {known}"))?;
+            }
+            assert!(
+                !udp(address(to)).gets_through(&stranger, false)?
+                    && !ping(address(to)).gets_through(&stranger, false)?
+            );
+        }
+        let from_it = |frame: &[u8]| frame[6..12] == [2, 0, 0, 0, 0xbb, 9];
+        assert_eq!(inside.count(from_it)?, 0, "something of it arrived");
+        assert!(bridge.counted(Reason::InboundDenied)? > before, "{:?}", bridge.stage.daemon.status("port2")?.counters);
+    }
+    assert_eq!(echo.received(), 0);
+    Ok(())
+}
+
 fn address(text: &str) -> std::net::IpAddr {
     text.parse().expect("an address")
 }
