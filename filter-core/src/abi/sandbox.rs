@@ -32,12 +32,13 @@ impl Prefix {
         Prefix { value: [high & mask_high, low & mask_low], mask: [mask_high, mask_low] }
     }
 
-    /// Whether the prefix covers `address`.
+    /// Whether the prefix covers `address`. One of fewer than 96 bits is of IPv6 and covers no IPv4 address, `::/0` included.
     #[inline(always)]
     #[must_use]
     pub const fn covers(&self, address: &Address) -> bool {
         let (high, low) = address.words();
-        high & self.mask[0] == self.value[0] && low & self.mask[1] == self.value[1]
+        let same_family = self.mask[1] >> 32 == 0xffff_ffff || !address.is_v4();
+        same_family && high & self.mask[0] == self.value[0] && low & self.mask[1] == self.value[1]
     }
 }
 
@@ -131,3 +132,20 @@ const _: () = assert!(size_of::<SlotEntry>() == 8);
 const _: () = assert!(size_of::<Prefix>() == 32);
 const _: () = assert!(size_of::<SandboxConfig>() == 56 + 8 * 32 + 8 * 16 + 8 * 32);
 const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 56);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_covers_its_own_family_only() {
+        let v4 = Address::v4([203, 0, 113, 10]);
+        let v6 = Address([0x20; 16]);
+        let all_of_v6 = Prefix::new(Address::UNSPECIFIED, 0);
+        assert!(all_of_v6.covers(&v6) && !all_of_v6.covers(&v4));
+        assert!(!Prefix::new(Address::UNSPECIFIED, 80).covers(&v4));
+        let all_of_v4 = Prefix::new(Address::v4([0; 4]), 96);
+        assert!(all_of_v4.covers(&v4) && !all_of_v4.covers(&v6));
+        assert!(Prefix::new(v4, 128).covers(&v4) && Prefix::new(v6, 128).covers(&v6));
+    }
+}
