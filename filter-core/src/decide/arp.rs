@@ -32,9 +32,9 @@ pub(super) fn judge_gateway<S: Source>(frame: &S, flow: &mut Flow, sandbox: &San
     let Some(message) = parse(frame, flow) else {
         return Reason::InboundDenied;
     };
-    let Message { sender, target, .. } = message;
-    let honest = message.mac == flow.source_mac;
-    let probe = sender.low32() == 0 && (is_gateway(sandbox, &target) || owns(sandbox, &target));
+    let Message { operation, sender, target, .. } = message;
+    let honest = message.mac == flow.source_mac && (operation == REQUEST || operation == REPLY);
+    let probe = operation == REQUEST && sender.low32() == 0 && (is_gateway(sandbox, &target) || owns(sandbox, &target));
     let spoken = is_gateway(sandbox, &sender) && (owns(sandbox, &target) || target == sender);
     if honest && (probe || spoken) { Reason::GatewayArp } else { Reason::InboundDenied }
 }

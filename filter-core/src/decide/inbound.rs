@@ -107,7 +107,7 @@ fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Opt
                 neighbour::from_gateway(frame, flow, sandbox).then_some(Reason::GatewayNeighbour)
             }
             icmp6::ROUTER_ADVERTISEMENT => {
-                let gateway = is_gateway(sandbox, &flow.source) && flow.hop_limit == 255;
+                let gateway = is_gateway(sandbox, &flow.source) && neighbour::is_whole_from_the_link(flow);
                 (gateway && dhcp::is_on(sandbox)).then_some(Reason::GatewayDhcp)
             }
             icmp6::LISTENER_QUERY..=icmp6::LISTENER_DONE

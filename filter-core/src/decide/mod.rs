@@ -114,7 +114,7 @@ fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Opt
             icmp6::ROUTER_SOLICITATION..=icmp6::NEIGHBOUR_ADVERTISEMENT if flow.fragment != Fragment::Whole => {
                 Some(Reason::Neighbour)
             }
-            icmp6::ROUTER_SOLICITATION => Some(neighbour::router_solicitation(flow, sandbox)),
+            icmp6::ROUTER_SOLICITATION => Some(neighbour::router_solicitation(frame, flow, sandbox)),
             icmp6::NEIGHBOUR_SOLICITATION => Some(neighbour::solicitation(frame, flow, sandbox)),
             icmp6::NEIGHBOUR_ADVERTISEMENT => Some(neighbour::advertisement(frame, flow, sandbox)),
             _ => Some(Reason::IcmpType),

@@ -9,7 +9,9 @@ use crate::packet::{Flow, Fragment, Source, icmp6};
 use crate::{Address, Reason};
 
 /// ICMPv6 header and target address.
-const LENGTH: usize = 24;
+const LENGTH: u32 = 24;
+/// Router solicitation without options.
+const SOLICITATION_LENGTH: u32 = 8;
 /// Options that are followed; honest messages have one, or two with a nonce (RFC 7527).
 const MAX_OPTIONS: usize = 4;
 const SOURCE_LINK_LAYER: u8 = 1;
@@ -26,7 +28,7 @@ pub(super) fn solicitation<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxC
     let question = speaks_as(sandbox, &flow.source)
         && is_gateway(sandbox, &target)
         && (flow.destination == target || flow.destination == solicited_node(&target));
-    if (detection || question) && options_are_honest(frame, flow, SOURCE_LINK_LAYER) {
+    if (detection || question) && options_are_honest(frame, flow, LENGTH, SOURCE_LINK_LAYER) {
         Reason::GatewayNeighbour
     } else {
         Reason::Neighbour
@@ -44,7 +46,7 @@ pub(super) fn advertisement<S: Source>(frame: &S, flow: &Flow, sandbox: &Sandbox
     };
     let to_whom = is_gateway(sandbox, &flow.destination) || flow.destination == ALL_NODES;
     let own = speaks_as(sandbox, &flow.source) && speaks_as(sandbox, &target);
-    if own && to_whom && flags & ROUTER == 0 && options_are_honest(frame, flow, TARGET_LINK_LAYER) {
+    if own && to_whom && flags & ROUTER == 0 && options_are_honest(frame, flow, LENGTH, TARGET_LINK_LAYER) {
         Reason::GatewayNeighbour
     } else {
         Reason::Neighbour
@@ -52,11 +54,12 @@ pub(super) fn advertisement<S: Source>(frame: &S, flow: &Flow, sandbox: &Sandbox
 }
 
 #[inline(always)]
-pub(super) fn router_solicitation(flow: &Flow, sandbox: &SandboxConfig) -> Reason {
+pub(super) fn router_solicitation<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Reason {
     let allowed = sandbox.flags & SandboxFlags::DHCP != 0;
     let own = flow.source == Address::UNSPECIFIED || speaks_as(sandbox, &flow.source);
     let to_whom = flow.destination == ALL_ROUTERS || is_gateway(sandbox, &flow.destination);
-    if allowed && own && to_whom && from_the_link(flow) && link::to_gateway_or_group(flow, sandbox) {
+    let on_link = from_the_link(flow) && link::to_gateway_or_group(flow, sandbox);
+    if allowed && own && to_whom && on_link && options_are_honest(frame, flow, SOLICITATION_LENGTH, SOURCE_LINK_LAYER) {
         Reason::GatewayDhcp
     } else {
         Reason::Dhcp
@@ -67,8 +70,7 @@ pub(super) fn router_solicitation(flow: &Flow, sandbox: &SandboxConfig) -> Reaso
 /// free.
 #[inline(always)]
 pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> bool {
-    let from_the_link = from_the_link(flow) && flow.fragment == Fragment::Whole;
-    if flow.transport_length < LENGTH as u32 || !from_the_link {
+    if flow.transport_length < LENGTH || !is_whole_from_the_link(flow) {
         return false;
     }
     let Some(target) = frame.load::<16>(flow.transport + 8).map(Address) else {
@@ -81,7 +83,7 @@ pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxC
     } else {
         (gateway && is_gateway(sandbox, &target), TARGET_LINK_LAYER)
     };
-    spoken && options_are_honest(frame, flow, link_layer)
+    spoken && options_are_honest(frame, flow, LENGTH, link_layer)
 }
 
 const ALL_NODES: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -98,6 +100,12 @@ fn speaks_as(sandbox: &SandboxConfig, address: &Address) -> bool {
     is_own_link_local(sandbox, address) || owns(sandbox, address)
 }
 
+/// Whether the packet was not forwarded, and is no fragment (RFC 6980).
+#[inline(always)]
+pub(super) fn is_whole_from_the_link(flow: &Flow) -> bool {
+    from_the_link(flow) && flow.fragment == Fragment::Whole
+}
+
 #[inline(always)]
 fn from_the_link(flow: &Flow) -> bool {
     flow.hop_limit == 255 && flow.icmp_code() == 0
@@ -105,7 +113,7 @@ fn from_the_link(flow: &Flow) -> bool {
 
 #[inline(always)]
 fn target<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Address> {
-    if flow.transport_length < LENGTH as u32 || !from_the_link(flow) || !link::to_gateway_or_group(flow, sandbox) {
+    if flow.transport_length < LENGTH || !from_the_link(flow) || !link::to_gateway_or_group(flow, sandbox) {
         return None;
     }
     frame.load::<16>(flow.transport + 8).map(Address)
@@ -118,11 +126,11 @@ fn solicited_node(address: &Address) -> Address {
     Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a[13], a[14], a[15]])
 }
 
-/// Whether the options end where the packet does, and a link-layer address among them is the one that sent the frame.
+/// Whether the options behind `fixed` bytes end where the packet does, and a link-layer address among them is the one that sent the frame.
 #[inline(always)]
-fn options_are_honest<S: Source>(frame: &S, flow: &Flow, link_layer: u8) -> bool {
+fn options_are_honest<S: Source>(frame: &S, flow: &Flow, fixed: u32, link_layer: u8) -> bool {
     let end = flow.transport + flow.transport_length;
-    let mut at = flow.transport + LENGTH as u32;
+    let mut at = flow.transport + fixed;
     for _ in 0..MAX_OPTIONS {
         if at == end {
             return true;
