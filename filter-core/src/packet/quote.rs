@@ -1,6 +1,6 @@
 //! The packet that an ICMP error is about (RFC 792, RFC 4443): as much of it as a flow needs.
 
-use super::{Flow, Source, ethertype, icmp4, icmp6, protocol};
+use super::{Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
 use crate::Address;
 
 /// Whether the packet is an ICMP or ICMPv6 error.
@@ -23,7 +23,7 @@ pub fn is_error(flow: &Flow) -> bool {
 #[must_use]
 pub fn quoted<S: Source>(frame: &S, flow: &Flow) -> Option<Flow> {
     const ICMP_HEADER: u32 = 8;
-    if !is_error(flow) {
+    if !is_error(flow) || flow.fragment == Fragment::First {
         return None;
     }
     let at = flow.transport + ICMP_HEADER;
@@ -51,6 +51,10 @@ pub fn quoted<S: Source>(frame: &S, flow: &Flow) -> Option<Flow> {
         if inner.source.is_v4() || inner.destination.is_v4() {
             return None;
         }
+    }
+    // What comes behind the error is no part of it.
+    if inner.transport + 8 > flow.transport + flow.transport_length {
+        return None;
     }
     let ports: [u8; 8] = frame.load(inner.transport)?;
     let (first, second) = (u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
