@@ -30,9 +30,6 @@ pub const OWN_MARK: u32 = 0x50;
 /// The bits of a mark that are the filter's.
 pub const MARK_MASK: u32 = 0xf0;
 
-/// Who may open connections to the sandboxes that invite.
-const INBOUND_FROM: &str = r#"["10.7.0.0/16", "192.0.3.0/24", "2001:db8:c::/48", "fd07::/64"]"#;
-
 macro_rules! profiles {
     ($($(#[doc = $doc:literal])+ $variant:ident: $network:literal;)+) => {
         /// A sandbox of the table.
@@ -104,7 +101,9 @@ profiles! {
     Silent: "{}";
     /// Some may open connections to it; nearly all is denied.
     Inviting: r#"{denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "2001:db8:10::/64"]}"#;
-    /// The same, and it can have one connection that came in at a time.
+    /// All of IPv6 may open connections to it, and nothing of IPv4.
+    InvitingSix: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// Some may, and it can have one connection that came in at a time.
     Cramped: r#"{denyOut: ["0.0.0.0/0"]}"#;
     /// The filter has no mark.
     Unmarked: r#"{denyOut: ["0.0.0.0/0"]}"#;
@@ -135,7 +134,7 @@ impl Profile {
              network: {}\n",
             format!("{self:?}").to_lowercase(),
             self == Profile::WithDhcp,
-            if self.invites() { INBOUND_FROM } else { "[]" },
+            self.inbound_from(),
             if self.rejects() { "reject" } else { "drop" },
             self.network()
         );
@@ -145,9 +144,15 @@ impl Profile {
             .map_err(|problems| anyhow!("{text}\n{problems}"))
     }
 
-    /// Whether some may open connections to it.
-    fn invites(self) -> bool {
-        matches!(self, Profile::Inviting | Profile::Cramped | Profile::Rejecting)
+    /// Who may open connections to it.
+    fn inbound_from(self) -> &'static str {
+        match self {
+            Profile::Inviting | Profile::Cramped | Profile::Rejecting => {
+                r#"["10.7.0.0/16", "192.0.3.0/24", "2001:db8:c::/48", "fd07::/64"]"#
+            }
+            Profile::InvitingSix => r#"["::/0"]"#,
+            _ => "[]",
+        }
     }
 
     /// Whether its denied packets are answered.

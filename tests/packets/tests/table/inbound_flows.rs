@@ -46,6 +46,8 @@ fn openings() -> Vec<Row> {
         opens("first fragment of udp from a peer", udp_from(PEER, PORT).fragment(0, true), flow(PEER, PORT, 17)),
         opens("echo request from a peer", icmp_from(PEER, 8, 0), flow(PEER, 1, 1)),
         opens("echo request from an ipv6 peer", icmp_from(PEER6, 128, 0), flow(PEER6, 1, 58)),
+        towards("inboundFrom is ::/0, ipv6", InvitingSix, tcp_from(DENIED6, PORT, SYN), Inbound)
+            .does(Opens(flow(DENIED6, PORT, 6), 0)),
         opens("udp where a flow was idle for too long", udp_from(PEER, PORT), flow(PEER, PORT, 17))
             .stale(flow(PEER, PORT, 17), MARKED),
     ]
@@ -79,6 +81,8 @@ fn nothing_else() -> Vec<Row> {
         denied("after inboundFrom", tcp_from("10.8.0.0", PORT, SYN)),
         denied("syn to another's address", tcp(SYN).to("198.51.100.66")).unasked(),
         denied("syn by a neighbour's mac", tcp(SYN).link_from([2, 0, 0, 0, 0, 9])).unasked(),
+        towards("inboundFrom is ::/0, ipv4", InvitingSix, tcp(SYN), InboundDenied),
+        towards("inboundFrom is ::/0, ipv4 that nobody denies", InvitingSix, udp_from(WEB, PORT), InboundDenied),
         towards("inboundFrom is empty", Shut, tcp(SYN), InboundDenied),
     ]
 }
@@ -204,6 +208,8 @@ fn errors() -> Vec<Row> {
         denied("about a packet without ports", about(3, 1, &web()).transport_length(8 + 20)),
         denied("about a packet missing a byte of its ports", about(3, 1, &web()).transport_length(8 + 27)),
         denied("about a packet missing a byte of its header", about(3, 1, &web()).transport_length(8 + 19)),
+        denied("about ports behind its end", about(3, 1, &web()).transport_length(8 + 20).trailer(8)),
+        denied("in a first fragment", about(3, 1, &web().options(&[1; 4])).fragment(0, true)),
         denied("about nothing", about(3, 1, &web()).transport_length(8)),
         denied("about ipv6 missing a byte", about(1, 0, &tcp(WEB6, 443)).transport_length(8 + 47)),
         denied("about ipv6 in ipv4", about(3, 1, &web()).transport_bytes(8, &[0x65])),

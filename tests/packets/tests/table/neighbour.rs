@@ -112,6 +112,18 @@ fn routers() -> Vec<Row> {
             ip(GATEWAY, 58, &[133, 0, 0, 0, 0, 0, 0, 0]).hops(255),
             GatewayDhcp,
         ),
+        row(
+            "asks for routers with another's link-layer address",
+            WithDhcp,
+            option(solicit().from(&link_local), SOURCE, [2, 0, 0, 0, 0, 9]),
+            Dhcp,
+        ),
+        row(
+            "asks for routers with its link-layer address",
+            WithDhcp,
+            option(solicit().from(&link_local), SOURCE, SANDBOX_MAC),
+            GatewayDhcp,
+        ),
         row("asks for routers, switched off", Free, solicit().from(&link_local), Dhcp),
         row("asks for routers from afar", WithDhcp, solicit().hops(64), Dhcp),
         row("asks for routers as a neighbour", WithDhcp, solicit().from(NEIGHBOUR), Dhcp),
