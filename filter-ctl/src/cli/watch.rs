@@ -110,11 +110,14 @@ fn kind(event: &DenyEvent) -> (&str, u8, &str, Option<IpAddr>, Option<IpAddr>, O
     (&event.id, event.reason, &event.protocol, event.source, event.destination, event.destination_port)
 }
 
-/// Where the packet was going; where it claimed to be from too when that is what is wrong with it.
+/// Denials for the sake of where a packet is from.
+const FROM: [Reason; 3] = [Reason::SourceAddress, Reason::InboundDenied, Reason::FlowTableFull];
+
+/// Where the packet was going; where it was from too when that is what is wrong with it.
 fn target(event: &DenyEvent) -> String {
     let to = event.destination.map_or_else(|| "–".to_owned(), |address| endpoint(address, event.destination_port));
     match event.source {
-        Some(source) if event.reason == Reason::SourceAddress.number() => format!("{to} from {source}"),
+        Some(source) if FROM.iter().any(|reason| reason.number() == event.reason) => format!("{to} from {source}"),
         _ => to,
     }
 }
