@@ -63,7 +63,7 @@ pub fn quoted<S: Source>(frame: &S, flow: &Flow) -> Option<Flow> {
             inner.source_port = first;
             inner.destination_port = second;
         }
-        protocol::ICMP | protocol::ICMPV6 => {
+        protocol::ICMP | protocol::ICMPV6 if inner.protocol == flow.protocol => {
             inner.destination_port = first;
             inner.source_port = u16::from_be_bytes([ports[4], ports[5]]);
         }
