@@ -14,15 +14,26 @@ struct Proof {
     command: fn() -> Tool,
 }
 
-const PROOFS: &[Proof] = &[Proof {
-    name: "two-lists",
-    shows: "one look-up in the compiled trie answers like the two lists, for a million random policies",
-    command: || {
-        Tool::cargo("test")
-            .args(["--release", "--package", "filter-policy", "--test", "two_lists"])
-            .env("PROPTEST_CASES", "1000000")
+const PROOFS: &[Proof] = &[
+    Proof {
+        name: "two-lists",
+        shows: "one look-up in the compiled trie answers like the two lists, for a million random policies",
+        command: || {
+            Tool::cargo("test")
+                .args(["--release", "--package", "filter-policy", "--test", "two_lists"])
+                .env("PROPTEST_CASES", "1000000")
+        },
     },
-}];
+    Proof {
+        name: "differential",
+        shows: "the kernel program, the decision in userspace and an independent model agree, for a million random packets",
+        command: || {
+            Tool::cargo("test")
+                .args(["--release", "--package", "test-differential", "--test", "agreement", "--", "--nocapture"])
+                .env("DIFFERENTIAL_PACKETS", "1000000")
+        },
+    },
+];
 
 /// Runs the named proofs, or all of them, and ends with a table.
 pub(crate) fn task(names: &[String], list: bool) -> Result<ExitCode> {
