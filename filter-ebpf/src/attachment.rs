@@ -20,7 +20,8 @@ impl Attachment {
         // SAFETY: the context of a classifier is valid while it runs.
         let ifindex = unsafe { (*ctx.skb.skb).ifindex };
         let key = 0;
-        let found = slot_of(ifindex).and_then(|slot| Some(Attachment { slot, sandbox: SANDBOXES.get_value(slot, &key)? }));
+        let found =
+            slot_of(ifindex).and_then(|slot| Some(Attachment { slot, sandbox: SANDBOXES.get_value(slot, &key)? }));
         if found.is_none() {
             emit::stray();
         }

@@ -25,7 +25,13 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
 
     // The one exit.
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(&ctx, "from slot {} reason {} generation {}", slot, verdict.reason.number(), verdict.generation);
+    aya_log_ebpf::debug!(
+        &ctx,
+        "from slot {} reason {} generation {}",
+        slot,
+        verdict.reason.number(),
+        verdict.generation
+    );
     let length = ctx.len();
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

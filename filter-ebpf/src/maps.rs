@@ -3,10 +3,10 @@
 //! `SLOTS`, `OVERFLOW` and `LIVING` belong to one network namespace, because interface indexes and the host's addresses do;
 //! all others are shared by every instance of the program.
 
+use crate::reject::Reply;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use crate::reject::Reply;
 use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
 use filter_core::packet::Flow;
 

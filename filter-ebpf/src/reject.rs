@@ -100,7 +100,11 @@ fn send<const IP: usize, const MESSAGE: usize>(
     reply: &mut Reply,
 ) -> Option<()> {
     let is_tcp = flow.protocol == protocol::TCP;
-    if is_tcp { reset(frame, flow, reply)? } else { prohibited::<IP, MESSAGE>(frame, flow, reply)? }
+    if is_tcp {
+        reset(frame, flow, reply)?
+    } else {
+        prohibited::<IP, MESSAGE>(frame, flow, reply)?
+    }
     let message_protocol = match (is_tcp, IP) {
         (true, _) => protocol::TCP,
         (false, 20) => protocol::ICMP,
@@ -200,7 +204,20 @@ fn headers<const IP: usize, const MESSAGE: usize>(flow: &Flow, reply: &mut Reply
     if IP == 20 {
         let total = (IP + MESSAGE) as u16;
         let ip = &mut reply.ip;
-        ip[0..12].copy_from_slice(&[0x45, 0, (total >> 8) as u8, total as u8, 0, 0, 0x40, 0, HOPS, message_protocol, 0, 0]);
+        ip[0..12].copy_from_slice(&[
+            0x45,
+            0,
+            (total >> 8) as u8,
+            total as u8,
+            0,
+            0,
+            0x40,
+            0,
+            HOPS,
+            message_protocol,
+            0,
+            0,
+        ]);
         ip[12..16].copy_from_slice(&from[12..16]);
         ip[16..20].copy_from_slice(&to[12..16]);
         let sum = !fold16(ip);
