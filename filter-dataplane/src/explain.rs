@@ -4,10 +4,10 @@
 //! from. That device belongs to a shadow slot with the sandbox's attachment and the very policy that is in use, but with
 //! counters of its own and without events; so nothing that anybody else sees changes.
 
-use crate::Error;
 use crate::instance::{Hook, Instance, LOOPBACK};
 use crate::pins::Pins;
 use crate::shared::Shared;
+use crate::{Error, fail_point};
 use aya::programs::{TestRun, TestRunOptions};
 use filter_core::Reason;
 use filter_core::abi::SandboxFlags;
@@ -69,6 +69,7 @@ fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u
     shared.copy_policy(slot, SHADOW)?;
     shared.reset_counters(SHADOW)?;
     instance.assign(LOOPBACK, SHADOW)?;
+    fail_point("explain.assigned");
     let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
     let passes = instance.program(Hook::FromSandbox).test_run(options)?.return_value as i32 == TCX_NEXT;
     let counted = shared.counters(SHADOW)?.ok_or_else(empty)?;

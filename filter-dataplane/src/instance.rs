@@ -4,7 +4,7 @@ use crate::living::Table;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Device, Error, Namespace, sys};
+use crate::{Device, Error, Namespace, fail_point, sys};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
@@ -150,9 +150,11 @@ impl Instance {
             program.take_link(id)
         })?;
         let link = attached.map_err(|error| failed("attach to")(chain(&error)))?;
+        fail_point(format_args!("attach.{}.attached", hook.program()));
         let link = FdLink::try_from(link).map_err(|error| failed("pin the link of")(chain(&error)))?;
         let path = pins.link(slot, hook);
         link.pin(&path).map_err(|error| failed("pin the link of")(chain(&error)))?;
+        fail_point(format_args!("attach.{}.pinned", hook.program()));
         // The call looked the name up again: it must still mean the device that was checked.
         if sys::pinned_link_ifindex(&path)? != device.ifindex {
             detach(pins, slot)?;
@@ -185,6 +187,7 @@ impl Instance {
         let id = program.attach_to_link(link)?;
         // The handle is not needed: the pin holds the link.
         drop(program.take_link(id)?);
+        fail_point(format_args!("adopt.{}.replaced", hook.program()));
         Ok(true)
     }
 
@@ -210,7 +213,7 @@ pub(crate) fn detach(pins: &Pins, slot: u32) -> Result<(), Error> {
         let path = pins.link(slot, hook);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", path)(error)),
-            _ => {}
+            _ => fail_point(format_args!("detach.{}.unpinned", hook.program())),
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod events;
 mod explain;
+mod fail_point;
 mod instance;
 mod living;
 mod log;
@@ -25,6 +26,7 @@ pub use device::{Device, Survey};
 pub use error::{DeviceError, Error};
 pub use events::Events;
 pub use explain::{Judgement, Outcome};
+pub use fail_point::fail_point;
 pub use namespace::Namespace;
 
 use crate::instance::{Hook, Instance};
@@ -153,12 +155,17 @@ impl Dataplane {
         let Place { slot, netns_inode, ifindex } = place;
         let policy = Shared::prepare(policy)?;
         self.shared.reset_counters(slot)?;
+        fail_point("attach.counters");
         self.shared.reset_flows(slot, flows)?;
+        fail_point("attach.flows");
         self.shared.set_config(slot, config)?;
+        fail_point("attach.config");
         self.shared.switch(slot, &policy)?;
+        fail_point("attach.policy");
         let pins = &self.pins;
         let instance = instance(&mut self.instances, pins, netns_inode)?;
         instance.assign(ifindex, slot)?;
+        fail_point("attach.assigned");
         instance.attach(pins, device, slot)
     }
 
@@ -196,6 +203,7 @@ impl Dataplane {
     pub fn mend(&mut self, place: Place, device: &Device) -> Result<(), Error> {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.assign(place.ifindex, place.slot)?;
+        fail_point("mend.assigned");
         instance.mend(&self.pins, device, place.slot)
     }
 
@@ -205,6 +213,7 @@ impl Dataplane {
     /// What the kernel refused; the old policy is whole then.
     pub fn switch(&mut self, slot: u32, policy: &Compiled) -> Result<(), Error> {
         let policy = Shared::prepare(policy)?;
+        fail_point("switch.built");
         self.shared.switch(slot, &policy)
     }
 
@@ -224,6 +233,7 @@ impl Dataplane {
         instance::detach(&self.pins, place.slot)?;
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.release(place.ifindex)?;
+        fail_point("detach.released");
         if instance.is_idle() && place.netns_inode != self.own_netns {
             self.instances.remove(&place.netns_inode);
             self.pins.forget_namespace(place.netns_inode)?;

@@ -2,7 +2,7 @@
 
 use crate::pins::Pins;
 use crate::pod::Pod;
-use crate::{Counters, Error, sys};
+use crate::{Counters, Error, fail_point, sys};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use filter_core::abi::{self, FlowKey, FlowValue, PolicyValue, SandboxConfig};
@@ -147,6 +147,7 @@ impl Shared {
         for map in ["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"] {
             let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
             sys::map_delete(data.fd(), slot, map)?;
+            fail_point(format_args!("detach.{map}.cleared"));
         }
         Ok(())
     }

@@ -53,6 +53,16 @@ pub(crate) fn kernel_program(options: &Options) -> Result<()> {
     hand_over(target.join(TARGET).join("release").join(PROGRAM))
 }
 
+/// Builds the command with its fail points for the tests of `tests/faults`, into a folder of its own: no other program has them.
+/// What it has in common with the ordinary build is compiled once.
+pub(crate) fn with_fail_points() -> Result<()> {
+    Tool::cargo("build")
+        .args(["--package", "filter-ctl", "--features", "fail-points", "--target-dir"])
+        .arg(tool::target().join("faults"))
+        .env("CARGO_BUILD_BUILD_DIR", tool::target())
+        .run()
+}
+
 /// Where the kernel program is handed over.
 fn object() -> PathBuf {
     tool::target().join("bpf/filter.o")

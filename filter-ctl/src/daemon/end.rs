@@ -6,6 +6,7 @@ use super::status::device_label;
 use super::store::Record;
 use crate::api::{EndState, Ended};
 use filter_core::abi::{SandboxConfig, SandboxFlags};
+use filter_dataplane::fail_point;
 
 /// Seals a sandbox: nothing passes its device until that vanishes or is detached. A device made by somebody else outlives its
 /// sandbox, and must not become a way out.
@@ -19,12 +20,15 @@ pub(super) fn delete(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
     let config = SandboxConfig { flags: held.config.flags | SandboxFlags::SEALED, ..held.config };
     let record = Record { sealed: true, updated: super::node::now(), ..held.record.clone() };
     node.store.prepare(id, &record)?;
+    fail_point("delete.prepared");
     if let Err(error) = node.dataplane.configure(record.slot, &config) {
         node.store.drop_prepared(id);
         return Err(error.into());
     }
+    fail_point("delete.configured");
     node.hold(super::node::Held { record, config, ..held });
     node.store.commit(id)?;
+    fail_point("delete.committed");
     Ok(Ended { id: id.to_owned(), device, state: EndState::Sealed })
 }
 
@@ -43,7 +47,9 @@ pub(super) fn detach(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
 }
 
 fn forget(node: &mut Node, id: &str) -> Result<(), Refusal> {
+    fail_point("detach.cleared");
     node.let_go(id);
     node.store.remove(id)?;
+    fail_point("detach.forgotten");
     Ok(node.protect(None)?)
 }

@@ -5,7 +5,7 @@ use super::node::{Held, Node};
 use super::store::{Pending, Record};
 use anyhow::Context;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Namespace, Survey, netlink};
+use filter_dataplane::{Attachment, Device, Namespace, Survey, fail_point, netlink};
 use filter_policy::{NetnsRef, compile, validate};
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -20,9 +20,12 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// Takes over the sandboxes of an earlier daemon. Their devices are filtered all the while.
 pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
+    fail_point("adopt.opened");
     for (id, pending) in node.store.load()? {
         if let Some(record) = settle(node, &id, pending)? {
+            fail_point("adopt.settled");
             adopt_one(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?;
+            fail_point("adopt.between");
         }
     }
     let known: Vec<u32> = node.sandboxes.values().map(|held| held.record.slot).collect();
@@ -32,6 +35,7 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
         }
     }
     node.protect(None)?;
+    fail_point("adopt.protected");
     Ok(())
 }
 
@@ -75,6 +79,7 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
         node.dataplane.detach(held.place())?;
         return lay_by(node, id, held);
     }
+    fail_point("adopt.linked");
     held.gone = false;
     // The operator's configuration may be another than that of the earlier daemon.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);

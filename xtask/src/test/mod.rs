@@ -32,6 +32,7 @@ pub(crate) fn run(filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     // Until the tests have run, not even that they can be built is known.
     tally.failed = 1;
     build::everything(&build::Options::default())?;
+    build::with_fail_points()?;
     Tool::cargo("test").args(["--workspace", "--no-run"]).run()?;
     tally.failed = 0;
 

@@ -8,7 +8,7 @@ use crate::daemon::refusal::Refusal;
 use crate::daemon::status::device_label;
 use crate::daemon::store::Record;
 use filter_core::abi::SandboxConfig;
-use filter_dataplane::{Device, Error, Place};
+use filter_dataplane::{Device, Error, Place, fail_point};
 use filter_policy::{Problem, compile, diff, warnings};
 use std::collections::BTreeSet;
 
@@ -84,9 +84,11 @@ impl Plan {
         let record = self.record(slot, incarnation, 1, now());
         let id = self.sandbox.id.to_string();
         node.store.prepare(&id, &record)?;
+        fail_point("attach.prepared");
         let place = Place { slot, netns_inode: record.netns_inode, ifindex: record.ifindex };
         let attached = node
             .protect(Some((&self.sandbox, &self.device)))
+            .inspect(|()| fail_point("attach.protected"))
             .and_then(|()| node.dataplane.attach(place, &self.device, &config, node.config.flows.0, &compiled));
         if let Err(error) = attached {
             node.store.drop_prepared(&id);
@@ -94,6 +96,7 @@ impl Plan {
         }
         node.hold(Held { record, sandbox: self.sandbox, config, gone: false });
         commit(node, &id);
+        fail_point("attach.committed");
         Ok(())
     }
 
@@ -104,13 +107,16 @@ impl Plan {
         let record = self.record(slot, incarnation, generation, created);
         let id = self.sandbox.id.to_string();
         node.store.prepare(&id, &record)?;
+        fail_point("update.prepared");
         let next = Held { record, sandbox: self.sandbox, config, gone: false };
         if let Err(error) = switch(node, &held.config, &next, Some(&self.device)) {
             node.store.drop_prepared(&id);
             return Err(error.into());
         }
         node.hold(next);
+        fail_point("update.switched");
         commit(node, &id);
+        fail_point("update.committed");
         Ok(())
     }
 
@@ -152,6 +158,7 @@ pub(super) fn switch(node: &mut Node, old: &SandboxConfig, next: &Held, device: 
     node.protect(device.map(|device| (&next.sandbox, device)))?;
     if next.config != *old {
         node.dataplane.configure(slot, &next.config)?;
+        fail_point("update.configured");
     }
     let switched = node.dataplane.switch(slot, &compiled);
     if switched.is_err()
