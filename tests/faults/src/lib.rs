@@ -2,3 +2,5 @@
 //!
 //! Root is needed, and the command: `cargo build -p filter-ctl`, which `cargo xtask test` does.
 #![forbid(unsafe_code)]
+
+pub mod leaks;
