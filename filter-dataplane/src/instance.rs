@@ -67,6 +67,18 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads the program for a namespace, with the maps that are pinned for it or new ones.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
+        Instance::load_object(OBJECT, pins, netns_inode)
+    }
+
+    /// [`Self::load`] of the program that records.
+    #[cfg(feature = "record")]
+    pub(crate) fn load_recording(pins: &Pins, netns_inode: u64) -> Result<(Instance, crate::Records), Error> {
+        let mut instance = Instance::load_object(crate::record::OBJECT, pins, netns_inode)?;
+        let records = crate::Records::take(&mut instance.ebpf)?;
+        Ok((instance, records))
+    }
+
+    fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
         let mut loader = EbpfLoader::new();
@@ -76,7 +88,7 @@ impl Instance {
         for name in OWN {
             loader.map_pin_path(name, own.join(name));
         }
-        let mut ebpf = loader.load(OBJECT)?;
+        let mut ebpf = loader.load(object)?;
         for hook in Hook::ALL {
             classifier(&mut ebpf, hook).load()?;
         }
@@ -224,7 +236,7 @@ fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
     program.try_into().expect("the program is a classifier")
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+pub(crate) fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
     let map = ebpf.take_map(name).expect("the object has the map");
     T::try_from(map).map_err(Error::map(name))
 }

@@ -18,6 +18,8 @@ pub mod netlink;
 mod pins;
 mod pod;
 pub mod probe;
+#[cfg(feature = "record")]
+mod record;
 mod shared;
 mod sys;
 
@@ -28,6 +30,8 @@ pub use events::Events;
 pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
 pub use namespace::Namespace;
+#[cfg(feature = "record")]
+pub use record::Records;
 
 use crate::instance::{Hook, Instance};
 use crate::netlink::DeviceAddress;
@@ -120,6 +124,17 @@ impl Dataplane {
     /// When the ring cannot be opened.
     pub fn events(&self) -> Result<Events, Error> {
         Events::open(&self.pins)
+    }
+
+    /// Sandboxes that are attached in a namespace from now on are judged by the recording program, whose records these are.
+    ///
+    /// # Errors
+    /// When the program cannot be loaded.
+    #[cfg(feature = "record")]
+    pub fn record(&mut self, netns_inode: u64) -> Result<Records, Error> {
+        let (instance, records) = Instance::load_recording(&self.pins, netns_inode)?;
+        self.instances.insert(netns_inode, instance);
+        Ok(records)
     }
 
     /// Attaches a sandbox: its policy is in place before the first packet is judged. It can have `flows` connections that came

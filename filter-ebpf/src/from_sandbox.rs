@@ -32,6 +32,8 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
         verdict.reason.number(),
         verdict.generation
     );
+    #[cfg(feature = "record")]
+    crate::record::write(slot, flow, verdict, true);
     let length = ctx.len();
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

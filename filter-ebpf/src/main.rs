@@ -8,6 +8,8 @@ mod flows;
 mod frame;
 mod from_sandbox;
 mod maps;
+#[cfg(feature = "record")]
+mod record;
 mod reject;
 mod tables;
 mod to_sandbox;

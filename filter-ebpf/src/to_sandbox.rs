@@ -27,6 +27,8 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
     // The one exit.
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "to slot {} reason {} generation {}", slot, verdict.reason.number(), verdict.generation);
+    #[cfg(feature = "record")]
+    crate::record::write(slot, flow, verdict, false);
     let length = ctx.len();
     emit::count_inbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

@@ -1,6 +1,10 @@
 //! `cargo xtask build`: the kernel program first, because the workspace embeds it; then the workspace's programs.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 
@@ -31,7 +35,7 @@ pub(crate) struct Options {
 pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     everything(options)?;
     let programs = tool::target().join(if options.release { "release" } else { "debug" });
-    println!("build: kernel program in {}, programs in {}", object().display(), programs.display());
+    println!("build: kernel program in {}, programs in {}", folder().display(), programs.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -41,16 +45,23 @@ pub(crate) fn everything(options: &Options) -> Result<()> {
     programs(options)
 }
 
+/// The kernel program as it is shipped, and one for tests that records every verdict: the file in which each is handed over, and
+/// the features of its crate.
+const OBJECTS: [(&str, &[&str]); 2] = [("filter.o", &[]), ("filter-record.o", &["record"])];
+
 /// Sets up, builds the kernel program and puts it where filter-dataplane's build script takes it from.
 pub(crate) fn kernel_program(options: &Options) -> Result<()> {
     let compiler = setup::ensure()?;
     let target = tool::target().join("ebpf");
-    let mut cargo = cargo(&compiler, options).arg("--target-dir").arg(&target);
-    if tool::root().join(MANIFEST).with_extension("lock").exists() {
-        cargo = cargo.arg("--locked");
+    for (object, features) in OBJECTS {
+        let mut cargo = cargo(&compiler, options, features).arg("--target-dir").arg(&target);
+        if tool::root().join(MANIFEST).with_extension("lock").exists() {
+            cargo = cargo.arg("--locked");
+        }
+        cargo.run()?;
+        hand_over(&target.join(TARGET).join("release").join(PROGRAM), &folder().join(object))?;
     }
-    cargo.run()?;
-    hand_over(target.join(TARGET).join("release").join(PROGRAM))
+    Ok(())
 }
 
 /// Builds the command with its fail points for the tests of `tests/faults`, into a folder of its own: no other program has them.
@@ -64,15 +75,16 @@ pub(crate) fn with_fail_points() -> Result<()> {
 }
 
 /// Where the kernel program is handed over.
-fn object() -> PathBuf {
-    tool::target().join("bpf/filter.o")
+fn folder() -> PathBuf {
+    tool::target().join("bpf")
 }
 
-fn cargo(compiler: &KernelCompiler, options: &Options) -> Tool {
+fn cargo(compiler: &KernelCompiler, options: &Options, features: &[&str]) -> Tool {
     let mut cargo = compiler.cargo("build").args(["--manifest-path", MANIFEST, "--release"]);
     cargo = cargo.args(["--target", TARGET, "-Z", "build-std=core"]);
-    if options.debug_log {
-        cargo = cargo.args(["--features", "log"]);
+    let log = options.debug_log.then_some("log");
+    for feature in features.iter().copied().chain(log) {
+        cargo = cargo.args(["--features", feature]);
     }
     if options.deny_warnings {
         cargo = cargo.args(["-Z", "warnings", "--config", "build.warnings=\"deny\""]);
@@ -81,17 +93,16 @@ fn cargo(compiler: &KernelCompiler, options: &Options) -> Tool {
 }
 
 /// An unchanged program keeps its file as it is: a newer one would build everything anew that embeds it.
-fn hand_over(built: PathBuf) -> Result<()> {
-    let new = fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
-    let object = object();
-    if fs::read(&object).is_ok_and(|old| old == new) {
+fn hand_over(built: &Path, object: &Path) -> Result<()> {
+    let new = fs::read(built).with_context(|| format!("the build left no {}", built.display()))?;
+    if fs::read(object).is_ok_and(|old| old == new) {
         return Ok(());
     }
     let folder = object.parent().expect("it lies in a folder");
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let beside = object.with_extension("new");
     fs::write(&beside, new)
-        .and_then(|()| fs::rename(&beside, &object))
+        .and_then(|()| fs::rename(&beside, object))
         .with_context(|| format!("cannot write {}", object.display()))
 }
 

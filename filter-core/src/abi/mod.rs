@@ -7,11 +7,13 @@
 mod event;
 mod flow;
 mod policy;
+mod record;
 mod sandbox;
 
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
+pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
