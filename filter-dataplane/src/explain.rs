@@ -56,7 +56,7 @@ pub(crate) fn judge(
     let judged = in_shadow(shared, instance, slot, frame);
     // Left alone, the shadow would keep a large policy in memory after everybody else has let go of it.
     instance.release(LOOPBACK)?;
-    shared.clear(pins, SHADOW)?;
+    Shared::clear(pins, SHADOW)?;
     judged
 }
 
@@ -65,9 +65,7 @@ fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u
     let mut config = shared.config(slot)?.ok_or_else(empty)?;
     config.events_per_second = 0;
     config.flags &= !SandboxFlags::REJECT;
-    shared.set_config(SHADOW, &config)?;
-    shared.copy_policy(slot, SHADOW)?;
-    shared.reset_counters(SHADOW)?;
+    shared.shadow(slot, SHADOW, &config)?;
     instance.assign(LOOPBACK, SHADOW)?;
     fail_point("explain.assigned");
     let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };

@@ -115,6 +115,10 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
+        if shared.config(explain::SHADOW)?.is_some() {
+            // An earlier daemon died while it explained.
+            Shared::clear(&pins, explain::SHADOW)?;
+        }
         Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]) })
     }
 
@@ -169,14 +173,7 @@ impl Dataplane {
     ) -> Result<(), Error> {
         let Place { slot, netns_inode, ifindex } = place;
         let policy = Shared::prepare(policy)?;
-        self.shared.reset_counters(slot)?;
-        fail_point("attach.counters");
-        self.shared.reset_flows(slot, flows)?;
-        fail_point("attach.flows");
-        self.shared.set_config(slot, config)?;
-        fail_point("attach.config");
-        self.shared.switch(slot, &policy)?;
-        fail_point("attach.policy");
+        self.shared.fill(slot, config, flows, &policy)?;
         let pins = &self.pins;
         let instance = instance(&mut self.instances, pins, netns_inode)?;
         instance.assign(ifindex, slot)?;
@@ -253,7 +250,7 @@ impl Dataplane {
             self.instances.remove(&place.netns_inode);
             self.pins.forget_namespace(place.netns_inode)?;
         }
-        self.shared.clear(&self.pins, place.slot)
+        Shared::clear(&self.pins, place.slot)
     }
 
     /// What the kernel enforces in a slot; `None` when it is empty.

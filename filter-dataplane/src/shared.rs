@@ -8,6 +8,7 @@ use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray
 use filter_core::abi::{self, FlowKey, FlowValue, PolicyValue, SandboxConfig};
 use filter_policy::Compiled;
 use std::io;
+use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
 pub(crate) const SHARED: [&str; 6] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "STRAYS", "EVENTS"];
@@ -59,6 +60,45 @@ impl Shared {
         Ok(Prepared(trie))
     }
 
+    /// Fills a slot that no device belongs to yet: counters at zero, an empty flow table with room for `quota` connections, the
+    /// attachment and the policy.
+    pub(crate) fn fill(
+        &mut self,
+        slot: u32,
+        config: &SandboxConfig,
+        quota: u32,
+        policy: &Prepared,
+    ) -> Result<(), Error> {
+        let Shared { sandboxes, policies, counters, flows, .. } = self;
+        let config = new_config(config)?;
+        let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;
+        let table = Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?;
+        let set = |point, result: Result<(), MapError>, map| {
+            result.map_err(Error::map(map))?;
+            fail_point(point);
+            Ok(())
+        };
+        together([
+            Box::new(|| set("attach.counters", counters.set(slot, &rows, 0), "COUNTERS")),
+            Box::new(|| set("attach.flows", flows.set(slot, &table, 0), "FLOWS")),
+            Box::new(|| set("attach.config", sandboxes.set(slot, &config, 0), "SANDBOXES")),
+            Box::new(|| set("attach.policy", policies.set(slot, &policy.0, 0), "POLICIES")),
+        ])
+    }
+
+    /// Fills the slot `to`, which no device belongs to, with an attachment, counters at zero and the very policy of `from`.
+    pub(crate) fn shadow(&mut self, from: u32, to: u32, config: &SandboxConfig) -> Result<(), Error> {
+        let Shared { sandboxes, policies, counters, .. } = self;
+        let config = new_config(config)?;
+        let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;
+        let policy = policies.get(&from, 0).map_err(Error::map("POLICIES"))?;
+        together([
+            Box::new(|| counters.set(to, &rows, 0).map_err(Error::map("COUNTERS"))),
+            Box::new(|| sandboxes.set(to, &config, 0).map_err(Error::map("SANDBOXES"))),
+            Box::new(|| policies.set(to, &policy, 0).map_err(Error::map("POLICIES"))),
+        ])
+    }
+
     /// Switches a slot to a policy by one pointer. Effective at once; returns after a grace period, when no packet is judged by
     /// an older policy any more.
     pub(crate) fn switch(&mut self, slot: u32, policy: &Prepared) -> Result<(), Error> {
@@ -67,9 +107,7 @@ impl Shared {
 
     /// Writes a slot's attachment, by one pointer too.
     pub(crate) fn set_config(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
-        let mut value = Config::create(1, 0).map_err(Error::map("SANDBOXES"))?;
-        value.set(0, Pod(*config), 0).map_err(Error::map("SANDBOXES"))?;
-        self.sandboxes.set(slot, &value, 0).map_err(Error::map("SANDBOXES"))
+        self.sandboxes.set(slot, &new_config(config)?, 0).map_err(Error::map("SANDBOXES"))
     }
 
     /// The attachment in a slot, if there is one.
@@ -87,18 +125,6 @@ impl Shared {
         };
         let any = found(policy.get(&Key::new(128, [0; 16]), 0)).map_err(Error::map("POLICIES"))?;
         Ok(any.map(|value| value.0.generation))
-    }
-
-    /// Gives a slot counters that stand at zero.
-    pub(crate) fn reset_counters(&mut self, slot: u32) -> Result<(), Error> {
-        let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;
-        self.counters.set(slot, &rows, 0).map_err(Error::map("COUNTERS"))
-    }
-
-    /// Gives a slot an empty flow table with room for `quota` connections.
-    pub(crate) fn reset_flows(&mut self, slot: u32, quota: u32) -> Result<(), Error> {
-        let flows = Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?;
-        self.flows.set(slot, &flows, 0).map_err(Error::map("FLOWS"))
     }
 
     /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
@@ -136,21 +162,36 @@ impl Shared {
         Ok(self.strays.get(&0, 0).map_err(Error::map("STRAYS"))?.iter().sum())
     }
 
-    /// Puts the policy of `from` into `to` as well.
-    pub(crate) fn copy_policy(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        let policy = self.policies.get(&from, 0).map_err(Error::map("POLICIES"))?;
-        self.policies.set(to, &policy, 0).map_err(Error::map("POLICIES"))
+    /// Empties a slot. When this returns no packet uses what was in it.
+    pub(crate) fn clear(pins: &Pins, slot: u32) -> Result<(), Error> {
+        together(["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"].map(|map| -> Call<'_> {
+            Box::new(move || {
+                let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
+                sys::map_delete(data.fd(), slot, map)?;
+                fail_point(format_args!("detach.{map}.cleared"));
+                Ok(())
+            })
+        }))
     }
+}
 
-    /// Empties a slot.
-    pub(crate) fn clear(&mut self, pins: &Pins, slot: u32) -> Result<(), Error> {
-        for map in ["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"] {
-            let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
-            sys::map_delete(data.fd(), slot, map)?;
-            fail_point(format_args!("detach.{map}.cleared"));
-        }
-        Ok(())
-    }
+/// A system call that waits for an RCU grace period.
+type Call<'a> = Box<dyn FnOnce() -> Result<(), Error> + Send + 'a>;
+
+/// Makes calls at the same time, so that together they wait for about one grace period. All are made, also when one fails; the
+/// first failure is told.
+fn together<const N: usize>(calls: [Call<'_>; N]) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let made = calls.map(|call| scope.spawn(call));
+        let results = made.map(|call| call.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        results.into_iter().collect()
+    })
+}
+
+fn new_config(config: &SandboxConfig) -> Result<Config, Error> {
+    let mut value = Config::create(1, 0).map_err(Error::map("SANDBOXES"))?;
+    value.set(0, Pod(*config), 0).map_err(Error::map("SANDBOXES"))?;
+    Ok(value)
 }
 
 fn pinned<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
