@@ -26,7 +26,7 @@ pub fn count_inbound(slot: u32, reason: Reason, length: u32) {
     add(slot, bytes as u32, u64::from(length));
 }
 
-/// Counts an answer to a denied packet, if the sandbox's rate limit has room for it.
+/// Whether the sandbox's rate limit has room for an answer to a denied packet; counts one that has none.
 #[inline(always)]
 pub fn may_reject(slot: u32, sandbox: &SandboxConfig) -> bool {
     let bucket = Bucket {
@@ -38,8 +38,16 @@ pub fn may_reject(slot: u32, sandbox: &SandboxConfig) -> bool {
     // SAFETY: reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let granted = bucket.take(slot, now);
-    add(slot, if granted { Counter::RejectsSent } else { Counter::RejectsSuppressed } as u32, 1);
+    if !granted {
+        add(slot, Counter::RejectsSuppressed as u32, 1);
+    }
     granted
+}
+
+/// Counts an answer to a denied packet.
+#[inline(always)]
+pub fn rejected(slot: u32) {
+    add(slot, Counter::RejectsSent as u32, 1);
 }
 
 /// Counts a packet of a device that belongs to no sandbox.

@@ -57,6 +57,7 @@ pub fn answer(
     if sent.is_none() {
         return DROP;
     }
+    emit::rejected(slot);
     // SAFETY: the context of a classifier is valid while it runs.
     unsafe {
         (*skb).mark = (*skb).mark & !sandbox.mark_mask | sandbox.own_mark;
@@ -149,11 +150,22 @@ unsafe fn finish_checksum<const MESSAGE: usize>(
     if header < 0 || whole < 0 {
         return None;
     }
-    // A packet whose checksum the device was to complete keeps that promise, so its field holds the pseudo header's sum. Such a
-    // packet cannot be cut before the field, which is how it shows. (An ICMP error is not hurt: it is completed to itself.)
+    // A packet whose checksum the device was to complete keeps that promise. Such a packet cannot be cut before the checksum's
+    // field, which is how it shows.
     // SAFETY: as above.
-    let promised = is_tcp && unsafe { bpf_skb_change_tail(skb, flow.transport, 0) } != 0;
-    Some(if promised { fold(header as u32) } else { !fold(whole as u32) })
+    let promised = pseudo != 0 && unsafe { bpf_skb_change_tail(skb, flow.transport, 0) } != 0;
+    let (header, whole) = (fold(header as u32), fold(whole as u32));
+    if !promised {
+        return Some(!whole);
+    }
+    if is_tcp {
+        return Some(header);
+    }
+    // The field of UDP lies in the unused one of the error. With the pseudo header's sum there, it is completed to itself, and the
+    // error's own checksum is right before and after. (An ICMP error has no pseudo header: its unused field becomes minus nought.)
+    reply.message[6..8].copy_from_slice(&header.to_be_bytes());
+    let sum = u32::from(whole) + u32::from(header);
+    Some(!((sum & 0xffff) + (sum >> 16)) as u16)
 }
 
 /// A reset for a segment: its numbers are those that the sender takes for an answer.
