@@ -9,7 +9,7 @@
 //! | `DELETE /v1/sandboxes/{id}` | | 200 [`Ended`]: sealed |
 //! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
 //! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
-//! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] a line as they happen (`application/x-ndjson`) |
+//! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] or [`Missed`] a line as they happen (`application/x-ndjson`) |
 //!
 //! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
 //! another), 500 (the kernel or the store refused). A request that fails changes nothing.
@@ -268,7 +268,7 @@ pub struct Explanation {
     /// What would allow it.
     #[serde(default)]
     pub advice: Option<String>,
-    /// The device whose program judged.
+    /// The device whose program judged the first packet of a new connection.
     pub device: String,
     /// Generation of the policy that judged.
     pub generation: u32,
@@ -304,6 +304,14 @@ pub struct DenyEvent {
     pub destination_port: Option<u16>,
     /// Length in bytes, link-layer header included.
     pub length: u32,
+}
+
+/// Denials that a watcher was not told of, because it reads more slowly than they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Missed {
+    /// How many, of all sandboxes.
+    pub missed: u64,
 }
 
 /// Why a request failed.

@@ -110,17 +110,18 @@ pub(super) enum Command {
     },
     /// Show denied packets as they happen
     ///
-    /// What is denied several times within a second is one line. With --json every event is a line of its own.
+    /// What is denied several times within a second is one line. With --json every event is a line of its own,
+    /// and `{"missed":N}` stands where N came faster than they were read.
     #[command(after_help = "Example:\n  filter-ctl watch agent")]
     Watch {
         /// Id of a sandbox; all of them without it
         #[arg(value_parser = id)]
         id: Option<SandboxId>,
     },
-    /// Ask whether a packet would pass, and what decides it
+    /// Ask whether a new connection of the sandbox would pass, and what decides it
     ///
-    /// The program that is attached to the sandbox's device judges a packet made for the question. Nothing is sent, counted or
-    /// told. Names are not resolved: ask with an address.
+    /// The program that is attached to the sandbox's device judges a first packet made for the question. Nothing is sent, counted or
+    /// told. Answers to connections that came in are not asked about: they pass. Names are not resolved: ask with an address.
     #[command(
         after_help = "Destinations:\n  203.0.113.9  203.0.113.9:8080  [2001:db8::9]:443  https://203.0.113.9/\n  \
                       tcp:203.0.113.9:22  udp:203.0.113.9:53  icmp:203.0.113.9\n\n\

@@ -1,4 +1,4 @@
-//! `explain`: what the attached program says of a packet, and why.
+//! `explain`: what the attached program says of the first packet of a new connection, and why.
 
 use std::{net::IpAddr, process::ExitCode};
 
@@ -51,7 +51,7 @@ fn block(explanation: &Explanation, assumed_port: bool) -> String {
     }
     let asked = if assumed_port { ", port 443 because none was given" } else { "" };
     let judge = format!(
-        "(judged by the program that is attached to {}, generation {}; from {source}{asked})",
+        "(judged by the program that is attached to {}, generation {}; a new connection from {source}{asked})",
         plain(&explanation.device),
         explanation.generation
     );
@@ -105,7 +105,7 @@ DENY   agent → 203.0.113.9:443 (tcp)   reason 40 address-denied
   An entry of the deny list covers the address and none of the allow list does.
   denied by 0.0.0.0/0   agent.yaml:6
   to allow: add \"203.0.113.9\" to allowOut
-  (judged by the program that is attached to veth7, generation 8; from 198.51.100.2)
+  (judged by the program that is attached to veth7, generation 8; a new connection from 198.51.100.2)
 "
         );
         assert!(block(&denied(), false).starts_with("\u{1b}[1m\u{1b}[31mDENY"));
@@ -131,7 +131,7 @@ DENY   agent → 203.0.113.9:443 (tcp)   reason 40 address-denied
             "\
 ALLOW   agent → [2001:db8::9]:443 (tcp)   reason 1 allowed-by-default
   No list names the address and the policy allows by default.
-  (judged by the program that is attached to veth7, generation 8; from 2001:db8:1::2, port 443 because none was given)
+  (judged by the program that is attached to veth7, generation 8; a new connection from 2001:db8:1::2, port 443 because none was given)
 "
         );
     }

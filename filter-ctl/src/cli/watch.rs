@@ -15,7 +15,7 @@ use super::{
     explain::endpoint,
     output::{BAD, DIM, Output, paint, plain},
 };
-use crate::api::DenyEvent;
+use crate::api::{DenyEvent, Missed};
 
 /// How long like denials are counted before they are shown.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -40,7 +40,12 @@ pub(super) async fn run(client: &Client, output: &mut Output, id: Option<&Sandbo
                 Ok(line) if output.json => output.text(&(String::from_utf8_lossy(&line).into_owned() + "\n"))?,
                 Ok(line) => {
                     // An empty line only shows that the daemon is alive.
-                    let Ok(event) = serde_json::from_slice(&line) else { continue };
+                    let Ok(event) = serde_json::from_slice(&line) else {
+                        if let Ok(missed) = serde_json::from_slice(&line) {
+                            output.text(&(view.show() + &gap(missed)))?;
+                        }
+                        continue;
+                    };
                     if view.is_empty() {
                         due = Instant::now() + COUNTED;
                     }
@@ -103,6 +108,11 @@ impl View {
         text += &column(&reason, &mut self.reason_width);
         text + &format!("×{count}\n")
     }
+}
+
+/// Stands where denials are missing.
+fn gap(Missed { missed }: Missed) -> String {
+    format!("{}\n", paint(DIM, format_args!("{missed} denials are not shown: they came faster than they were read")))
 }
 
 /// What makes two denials alike: everything but time, generation, source port and length.
@@ -197,6 +207,16 @@ mod tests {
 22:13:20  DENY   agent   ethertype 0x88cc  –                   ethertype         ×1
 22:13:20  DENY   agent   tcp               [2001:db8::9]:443 from 198.51.100.2  source-address    ×1
 "
+        );
+    }
+
+    #[test]
+    fn a_gap_tells_how_many() {
+        let text = gap(serde_json::from_str(r#"{"missed":12}"#).unwrap());
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert_eq!(plain, "12 denials are not shown: they came faster than they were read\n");
+        assert!(
+            serde_json::from_str::<Missed>(&serde_json::to_string(&event("1.1.1.1", None, "tcp")).unwrap()).is_err()
         );
     }
 

@@ -1,4 +1,5 @@
-//! What would become of a packet, and why: the attached program judges one that is made here.
+//! What would become of a new connection, and why: the attached program judges a first packet that is made here. It runs without
+//! the sandbox's flow table, so it is never an answer.
 
 use super::node::{Held, Node};
 use super::refusal::Refusal;

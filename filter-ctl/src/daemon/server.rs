@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::refusal::Refusal;
 use super::{apply, end, explain, status};
-use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, MAX_BODY_BYTES};
+use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, MAX_BODY_BYTES, Missed};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 /// What every request has at hand.
 #[derive(Clone)]
@@ -147,19 +148,15 @@ async fn watch(State(api): State<Api>, Query(watch): Query<Watch>) -> Result<Res
     Ok(response.into_response())
 }
 
+/// The events of one sandbox, or of all, and how many were missed.
 fn lines(events: broadcast::Receiver<DenyEvent>, id: Option<String>) -> impl Stream<Item = io::Result<String>> {
     BroadcastStream::new(events).filter_map(move |event| {
         let line = match event {
-            Ok(event) if id.as_ref().is_none_or(|id| *id == event.id) => {
-                Some(serde_json::to_string(&event).map(|line| line + "\n").map_err(io::Error::from))
-            }
+            Ok(event) if id.as_ref().is_none_or(|id| *id == event.id) => Some(serde_json::to_string(&event)),
             Ok(_) => None,
-            Err(missed) => {
-                tracing::warn!(%missed, "a watcher is too slow");
-                None
-            }
+            Err(BroadcastStreamRecvError::Lagged(missed)) => Some(serde_json::to_string(&Missed { missed })),
         };
-        std::future::ready(line)
+        std::future::ready(line.map(|line| line.map(|line| line + "\n").map_err(io::Error::from)))
     })
 }
 

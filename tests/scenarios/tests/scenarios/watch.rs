@@ -1,7 +1,8 @@
 //! Denials as they are told.
 
 use anyhow::{Context, Result};
-use filter_ctl::api::DenyEvent;
+use filter_ctl::api::{DenyEvent, Missed};
+use nix::sys::signal::Signal;
 use std::net::{IpAddr, UdpSocket};
 use std::thread;
 use test_scenarios::{SOON, Setup, Stage, http, ping, udp};
@@ -63,6 +64,41 @@ fn a_denial_shows_who_what_and_why() -> Result<()> {
     // An update shows in the generation.
     stage.apply(a, r#"denyOut: ["0.0.0.0/0", "1.1.1.1"]"#)?;
     provoke(&one, || udp(WEB).gets_through(a, false).map(drop), |event| event.generation == 2)?;
+    Ok(())
+}
+
+#[test]
+fn a_watcher_that_does_not_read_is_told_how_much_it_missed() -> Result<()> {
+    const PACKETS: u64 = 30_000;
+    let config = "events: { perSecond: 1000000, burst: 1000000 }\nrejects: { perSecond: 0, burst: 0 }\n";
+    let stage = Stage::with("missed", &Setup { config, ..Setup::default() })?;
+    stage.apply(&stage.a, DENY)?;
+    let watch = stage.daemon.ctl_start(&["watch"])?;
+    provoke(&watch, || udp(WEB).gets_through(&stage.a, false).map(drop), |_| true)?;
+    let (before, heard) = (stage.daemon.status("a")?.counters.events_sent, events(&watch).len() as u64);
+    watch.signal(Signal::SIGSTOP)?;
+    stage.a.within(|| -> Result<()> {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        (0..PACKETS).try_for_each(|_| socket.send_to(b"flood", (WEB, 9000)).map(drop)).context("the flood")
+    })??;
+    let counters = || Ok::<_, anyhow::Error>(stage.daemon.status("a")?.counters);
+    assert!(wait_until(SOON, || counters().is_ok_and(|now| now.events_sent + now.events_lost >= before + PACKETS)));
+    let sent = counters()?.events_sent;
+    watch.signal(Signal::SIGCONT)?;
+    let told = || {
+        let text = watch.stdout();
+        let lines = text[..text.rfind('\n').unwrap_or(0)].lines();
+        lines.fold((0, 0), |(heard, missed), line| match serde_json::from_str::<Missed>(line) {
+            Ok(more) => (heard, missed + more.missed),
+            Err(_) => (heard + 1, missed),
+        })
+    };
+    let complete = || {
+        let (now, missed) = told();
+        // What was denied before the watcher listened is not told.
+        now + missed == heard + sent - before && missed > 0
+    };
+    assert!(wait_until(SOON, complete), "{:?} of {sent} - {before} and {heard}", told());
     Ok(())
 }
 
