@@ -136,6 +136,12 @@ impl Reason {
         (self as u8) < Self::FIRST_DENIAL
     }
 
+    /// Whether the lists alone let the packet pass: it needs no flow.
+    #[must_use]
+    pub const fn is_listed(self) -> bool {
+        matches!(self, Reason::AllowedByDefault | Reason::AllowedByList | Reason::AllowedNameserver)
+    }
+
     /// The number that events, counters and `explain` carry.
     #[must_use]
     pub const fn number(self) -> u8 {

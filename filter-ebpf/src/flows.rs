@@ -14,14 +14,14 @@ pub fn state(slot: u32, key: &FlowKey) -> Option<u32> {
     (expires > now).then_some(state)
 }
 
-/// Does to the flow table what a verdict says. A connection that finds the table full is denied.
+/// Does to the flow table what a verdict says. A connection that finds the table full is denied unless the lists allow it.
 #[inline(always)]
 pub fn apply(slot: u32, key: Option<FlowKey>, verdict: Verdict) -> Verdict {
     if matches!(verdict.change, FlowChange::None) {
         return verdict;
     }
     let (Some(key), Some(flows)) = (key, FLOWS.get(slot)) else {
-        return Verdict::unasked(Reason::FlowTableFull);
+        return without_room(verdict);
     };
     match verdict.change {
         FlowChange::None => {}
@@ -30,9 +30,15 @@ pub fn apply(slot: u32, key: Option<FlowKey>, verdict: Verdict) -> Verdict {
             // SAFETY: reads the clock.
             let expires = unsafe { bpf_ktime_get_ns() } + FlowValue::idle(key.protocol, state);
             if flows.insert(key, FlowValue { expires, state, pad: 0 }, 0).is_err() {
-                return Verdict { reason: Reason::FlowTableFull, change: FlowChange::None, ..verdict };
+                return without_room(verdict);
             }
         }
     }
     verdict
+}
+
+#[inline(always)]
+fn without_room(verdict: Verdict) -> Verdict {
+    let reason = if verdict.reason.is_listed() { verdict.reason } else { Reason::FlowTableFull };
+    Verdict { reason, change: FlowChange::None, ..verdict }
 }

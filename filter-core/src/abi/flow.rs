@@ -42,6 +42,9 @@ impl FlowState {
     pub const SANDBOX_FIN: u32 = 1 << 1;
     /// A socket of the host with the filter's mark has opened it; else a source in `inboundFrom` has.
     pub const MARKED: u32 = 1 << 2;
+    /// The sandbox has opened it, by a datagram to somebody in `inboundFrom`: kept so that the peer's answers are told from what
+    /// opens a connection. It never counts as one that came in.
+    pub const FROM_SANDBOX: u32 = 1 << 3;
     /// Both have sent their FIN.
     pub const CLOSED: u32 = Self::PEER_FIN | Self::SANDBOX_FIN;
 }
@@ -54,6 +57,7 @@ impl FlowValue {
         const SECOND: u64 = 1_000_000_000;
         match protocol {
             _ if state & FlowState::CLOSED == FlowState::CLOSED => 10 * SECOND,
+            _ if state & FlowState::FROM_SANDBOX != 0 => 30 * SECOND,
             crate::packet::protocol::TCP => 7_500 * SECOND,
             crate::packet::protocol::UDP => 180 * SECOND,
             _ => 30 * SECOND,

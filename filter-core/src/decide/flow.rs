@@ -3,6 +3,8 @@
 //! A flow is opened by a TCP SYN without ACK, a UDP packet or an echo request towards the sandbox, from one of the filter's own
 //! sockets or from a source in `inboundFrom`: never by a reset, an ICMP error, an answer, or anything from the sandbox. It is
 //! judged by today's `inboundFrom` with every packet.
+//!
+//! What the lists allow as well is followed all the same, so that a connection that came in goes on when they forbid its peer later.
 
 use super::{Tables, any_covers};
 use crate::Address;
@@ -15,7 +17,7 @@ pub enum FlowChange {
     /// Nothing.
     #[default]
     None,
-    /// Opens a flow with this state; denied when the table is full.
+    /// Opens a flow with this state; when the table is full, only what the lists allow passes.
     Open(u32),
     /// Keeps a flow alive, with this state.
     Touch(u32),
@@ -83,10 +85,29 @@ pub(super) fn answer<S: Source, T: Tables>(
     is_admitted(sandbox, &flow.destination, state).then(|| next(flow, state, FlowState::SANDBOX_FIN))
 }
 
+/// What a packet that the lists allow does to the flow that it may belong to. A datagram to somebody who may open connections is
+/// noted, because the answer to it must not pass for an opening.
+#[inline(always)]
+pub(super) fn follow<T: Tables>(flow: &Flow, sandbox: &SandboxConfig, tables: &T) -> FlowChange {
+    let ends = flow.protocol == protocol::TCP && flow.tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0;
+    let keeps = flow.protocol != protocol::TCP && may_open(sandbox, &flow.destination);
+    if !ends && !keeps {
+        return FlowChange::None;
+    }
+    let Some(key) = outbound_key(flow) else {
+        return FlowChange::None;
+    };
+    match tables.flow(&key) {
+        Some(state) => next(flow, state, FlowState::SANDBOX_FIN),
+        None if flow.protocol == protocol::UDP => FlowChange::Open(FlowState::FROM_SANDBOX),
+        None => FlowChange::None,
+    }
+}
+
 /// Whether a flow of this peer may still be: its opener's right has not been taken away.
 #[inline(always)]
 pub(super) fn is_admitted(sandbox: &SandboxConfig, peer: &Address, state: u32) -> bool {
-    state & FlowState::MARKED != 0 || may_open(sandbox, peer)
+    state & FlowState::FROM_SANDBOX == 0 && (state & FlowState::MARKED != 0 || may_open(sandbox, peer))
 }
 
 /// Whether `inboundFrom` covers a source.

@@ -9,7 +9,7 @@ use super::remote::{self, Remote};
 use super::{Tables, Verdict, arp, covered, dhcp, is_gateway, neighbour};
 use crate::Reason;
 use crate::abi::{FlowState, SandboxConfig, SandboxFlags};
-use crate::packet::{self, Flow, Source, ethertype, icmp6, protocol, quoted};
+use crate::packet::{self, Flow, Source, ethertype, icmp4, icmp6, protocol, quoted};
 
 /// Judges a frame that is about to reach a sandbox, with the mark that the packet carries, and fills `flow` with what was
 /// understood of it.
@@ -45,14 +45,18 @@ pub fn decide_inbound<S: Source, T: Tables>(
         let change = change(flow, tables, FlowState::MARKED).unwrap_or_default();
         return Verdict { change, ..Verdict::unasked(Reason::OwnSocket) };
     }
-    let listed = remote::judge(&Remote::source(flow), tables);
-    if listed.reason.allows() {
-        return listed;
-    }
+    let mut listed = remote::judge(&Remote::source(flow), tables);
     if flow::may_open(sandbox, &flow.source)
         && let Some(change) = change(flow, tables, 0)
     {
-        return Verdict { reason: Reason::Inbound, change, ..listed };
+        if listed.reason.is_listed() {
+            listed.change = change;
+        } else if !matches!(change, FlowChange::Touch(state) if state & FlowState::FROM_SANDBOX != 0) {
+            return Verdict { reason: Reason::Inbound, change, ..listed };
+        }
+    }
+    if listed.reason.is_listed() {
+        return listed;
     }
     if let Some(reason) = error_about_own(frame, flow, sandbox, tables) {
         return Verdict { reason, ..listed };
@@ -91,7 +95,7 @@ fn error_about_own<S: Source, T: Tables>(
     flow::is_admitted(sandbox, &inner.destination, state).then_some(Reason::Inbound)
 }
 
-/// Packets about the link: from the gateway only.
+/// Packets about the link: from the gateway only, and routers' orders (RFC 792, RFC 1256) from nobody.
 #[inline(always)]
 fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
     if !flow.has_ports {
@@ -102,6 +106,10 @@ fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Opt
             let gateway = dhcp::is_service(flow)? && is_gateway(sandbox, &flow.source);
             (gateway && dhcp::is_on(sandbox)).then_some(Reason::GatewayDhcp)
         }
+        protocol::ICMP => match flow.icmp_type() {
+            icmp4::REDIRECT | icmp4::ROUTER_ADVERTISEMENT | icmp4::ROUTER_SOLICITATION => None,
+            _ => return None,
+        },
         protocol::ICMPV6 => match flow.icmp_type() {
             icmp6::NEIGHBOUR_SOLICITATION | icmp6::NEIGHBOUR_ADVERTISEMENT => {
                 neighbour::from_gateway(frame, flow, sandbox).then_some(Reason::GatewayNeighbour)

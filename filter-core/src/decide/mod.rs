@@ -73,9 +73,9 @@ pub fn decide<S: Source, T: Tables>(frame: &S, flow: &mut Flow, sandbox: &Sandbo
         return Verdict::unasked(Reason::SourceAddress);
     }
     let mut verdict = remote::judge(&Remote::destination(flow), tables);
-    if !verdict.reason.allows()
-        && let Some(change) = flow::answer(frame, flow, sandbox, tables)
-    {
+    if verdict.reason.is_listed() {
+        verdict.change = flow::follow(flow, sandbox, tables);
+    } else if let Some(change) = flow::answer(frame, flow, sandbox, tables) {
         verdict = Verdict { reason: Reason::Answer, change, ..verdict };
     }
     if verdict.reason.allows() && flow.destination_mac != sandbox.gateway_mac {

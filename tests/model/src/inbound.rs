@@ -73,6 +73,8 @@ fn links_own(sandbox: &Sandbox, packet: &Packet) -> Option<u8> {
             130..=133 | 137 | 143 => Some(INBOUND_DENIED),
             _ => None,
         },
+        // Redirects and router discovery of IPv4.
+        Transport::Icmp { kind: 5 | 9 | 10, .. } => Some(INBOUND_DENIED),
         Transport::Udp { source, destination } if dhcp::is_service(*source, *destination) => {
             judged(sandbox.dhcp && dhcp::is_gateways_service(sandbox, packet), GATEWAY_DHCP)
         }

@@ -4,7 +4,7 @@ use crate::living::{self, covers};
 use crate::row::{Answered, Effect, Known};
 use crate::{Attached, Row, State};
 use anyhow::{Context, Result, bail, ensure};
-use filter_core::abi::{Counter, Event, EventFlags, FlowKey, LivingValue, PolicyValue};
+use filter_core::abi::{Counter, Event, EventFlags, FlowKey, FlowState, LivingValue, PolicyValue};
 use filter_core::{Address, Reason, Tables};
 use filter_policy::Compiled;
 
@@ -154,7 +154,7 @@ fn spend(
 
 /// What the packet does to its flow. When it ends lies as far behind the packet as such a flow may be idle.
 fn flows(expected: &mut State, after: &State, row: &Row, slot: u32, When(from, to): When) -> Result<()> {
-    match row.effect.filter(|_| row.reason != Reason::FlowTableFull) {
+    match row.effect.filter(|_| row.judged.is_none()) {
         None => {}
         Some(Effect::Closes(key)) => expected.set_flow(slot, &key, None),
         Some(Effect::Opens(key, state) | Effect::Touches(key, state)) => {
@@ -172,7 +172,7 @@ fn idle(protocol: u8, state: u32) -> u64 {
     let seconds = match (protocol, state & 3) {
         (6, 3) => 10,
         (6, _) => 7_500,
-        (17, _) => 180,
+        (17, _) if state & FlowState::FROM_SANDBOX == 0 => 180,
         _ => 30,
     };
     seconds * SECOND

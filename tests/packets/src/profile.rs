@@ -105,6 +105,8 @@ profiles! {
     InvitingSix: r#"{denyOut: ["0.0.0.0/0"]}"#;
     /// Some may, and it can have one connection that came in at a time.
     Cramped: r#"{denyOut: ["0.0.0.0/0"]}"#;
+    /// Whom it may send to may open connections to it as well, one at a time; so may some others.
+    Friendly: r#"{denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "2001:db8:10::/64"]}"#;
     /// The filter has no mark.
     Unmarked: r#"{denyOut: ["0.0.0.0/0"]}"#;
     /// Denied packets are answered, and some may open connections to it.
@@ -150,6 +152,7 @@ impl Profile {
             Profile::Inviting | Profile::Cramped | Profile::Rejecting => {
                 r#"["10.7.0.0/16", "192.0.3.0/24", "2001:db8:c::/48", "fd07::/64"]"#
             }
+            Profile::Friendly => r#"["10.7.0.0/16", "203.0.113.0/24", "2001:db8:10::/64"]"#,
             Profile::InvitingSix => r#"["::/0"]"#,
             _ => "[]",
         }
@@ -163,7 +166,7 @@ impl Profile {
 
     /// How many connections that came in it can have at a time.
     pub(crate) fn flows(self) -> u32 {
-        if self == Profile::Cramped { 1 } else { abi::FLOWS }
+        if matches!(self, Profile::Cramped | Profile::Friendly) { 1 } else { abi::FLOWS }
     }
 
     /// The operator's configuration that its policy is compiled under.

@@ -80,7 +80,8 @@ fn others() -> Vec<Row> {
             .known(flow(STRANGER, PORT, 6), 0),
         row("inboundFrom is empty by now", Shut, answer(), ProtectedRange).known(key, 0),
         row("allowed by the lists anyhow", Inviting, tcp(WEB, PORT).flags(FIN | ACK), AllowedByList)
-            .known(flow(WEB, PORT, 6), MARKED),
+            .known(flow(WEB, PORT, 6), MARKED)
+            .does(Touches(flow(WEB, PORT, 6), MARKED | FlowState::SANDBOX_FIN)),
     ]
 }
 

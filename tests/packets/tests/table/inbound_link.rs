@@ -3,7 +3,7 @@
 use filter_core::Reason::*;
 use std::net::Ipv6Addr;
 use test_packets::Profile::*;
-use test_packets::{Frame, GATEWAY_MAC, Row, SANDBOX_MAC, Told, arp, icmp, ip, towards, udp};
+use test_packets::{Frame, GATEWAY_MAC, Row, SANDBOX_MAC, Told, arp, icmp, icmp_error, ip, towards, udp};
 
 const OWN: &str = "198.51.100.2";
 const GATEWAY: &str = "198.51.100.1";
@@ -13,6 +13,9 @@ const OWN_LINK: &str = "fe80::ff:fe00:2";
 const GATEWAY6: &str = "2001:db8:a::1";
 const GATEWAY_LINK: &str = "fe80::ff:fe00:1";
 const NEIGHBOUR6: &str = "2001:db8:b::2";
+/// Where the sandbox may send.
+const WEB: &str = "203.0.113.10";
+const WEB6: &str = "2001:db8:10::10";
 const ALL_NODES: &str = "ff02::1";
 const NEIGHBOUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
@@ -114,6 +117,15 @@ fn routers() -> Vec<Row> {
         refused("router advertisement from a neighbour", advertise().from("fe80::9")),
         refused("router advertisement by a neighbour's mac", advertise().link_from(NEIGHBOUR_MAC)),
         refused("redirect, dhcp on", nd(137, OWN6, GATEWAY6, 2)),
+        refused("ipv4 router advertisement by the gateway", icmp(GATEWAY, 9, 0).reversed()),
+        refused("ipv4 router solicitation by the gateway", icmp(GATEWAY, 10, 0).reversed()),
+        refused("ipv4 redirect by the gateway", icmp_error(GATEWAY, 5, 1, &udp(WEB, 9)).reversed()),
+        denied("ipv4 redirect by a peer of its own", icmp_error(WEB, 5, 1, &udp(WEB, 9)).reversed()),
+        denied("ipv4 redirect in a first fragment", icmp(WEB, 5, 1).reversed().fragment(0, true)),
+        denied("ipv4 router advertisement by a peer", icmp(WEB, 9, 0).reversed()),
+        denied("ipv4 redirect with the own mark", icmp(WEB, 5, 0).reversed()).mark(0x50),
+        denied("ipv6 redirect by a peer", icmp(WEB6, 137, 0).reversed()),
+        denied("ipv6 redirect with the own mark", icmp(WEB6, 137, 0).reversed()).mark(0x50),
     ]
 }
 

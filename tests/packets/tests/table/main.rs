@@ -7,6 +7,7 @@ mod captures;
 mod dhcp;
 mod ethernet;
 mod extension_headers;
+mod followed;
 mod fragments;
 mod icmp;
 mod inbound;
@@ -104,6 +105,7 @@ fn rows() -> Vec<(&'static str, Row)> {
         ("inbound_link", inbound_link::rows),
         ("inbound_flows", inbound_flows::rows),
         ("answers", answers::rows),
+        ("followed", followed::rows),
         ("rejects", rejects::rows),
     ];
     tables.iter().flat_map(|(table, rows)| rows().into_iter().map(|row| (*table, row))).collect()

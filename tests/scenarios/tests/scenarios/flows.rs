@@ -1,12 +1,13 @@
-//! How many connections may come in.
+//! Connections that came in: how many there may be, and which outlive a tightened list.
 
 use anyhow::{Context, Result};
 use filter_core::Reason::FlowTableFull;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
-use test_scenarios::{SOON, Setup, Stage, http, ping};
+use test_scenarios::{SOON, Setup, Stage, http, ping, udp};
 use test_world::internet::{WEB, WEB6};
+use test_world::{Live, wait_until};
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -60,6 +61,40 @@ fn the_fifth_connection_of_four_is_denied_and_the_others_go_on() -> Result<()> {
     answers(&mut reopened.context("there is room again")?)?;
     for connection in &mut open_ones {
         answers(connection)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_came_in_outlives_a_tightened_list_and_what_went_out_does_not() -> Result<()> {
+    const FROM: &str = r#"inboundFrom: ["203.0.113.10", "2001:db8:10::10"]"#;
+    let stage = Stage::new("tightened")?;
+    let (a, internet) = (&stage.a, stage.world.internet());
+    stage.internet_asks_from(WEB, WEB6)?;
+    let _servers = (a.nginx()?, a.udp_echo(9000)?);
+    stage.apply_more(a, FROM, r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#)?;
+    let mut downloads =
+        [internet.download(&format!("http://{}/big", a.v4))?, internet.download(&format!("http://[{}]/big", a.v6))?];
+    let inward = [internet.udp_stream(a.v4, 9000)?, internet.udp_stream(a.v6, 9000)?];
+    let outward = [a.udp_stream(WEB, 9000)?, a.udp_stream(WEB6, 9000)?];
+    assert!(downloads.iter().all(|flow| flow.grows(SOON)));
+    assert!(inward.iter().chain(&outward).all(|flow| flow.grows(SOON)));
+
+    stage.apply_more(a, FROM, r#"denyOut: ["0.0.0.0/0"]"#)?;
+    let mut wire = stage.world.host().sniff("up0")?;
+    for stream in &outward {
+        let sent = stream.sent();
+        assert!(wait_until(SOON, || stream.sent() > sent + 20), "it goes on trying");
+    }
+    for peer in [IpAddr::from(WEB), WEB6.into()] {
+        assert_eq!(wire.count(|frame| udp(peer).is_in(frame))?, 0, "{peer}: what the sandbox had opened went on");
+    }
+    for download in &mut downloads {
+        assert!(download.grows(SOON) && download.ended(Duration::ZERO)?.is_none());
+    }
+    for stream in &inward {
+        assert!(stream.grows(SOON));
+        assert!(wait_until(SOON, || stream.progress() == stream.sent()), "a datagram was lost: {stream:?}");
     }
     Ok(())
 }
