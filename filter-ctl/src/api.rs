@@ -78,6 +78,9 @@ pub struct Applied {
     pub change: Change,
     /// Where it is attached, as people write it: `veth7`, `veth7@web`.
     pub device: String,
+    /// How: `tcx` or `clsact`.
+    #[serde(default)]
+    pub hook: String,
     /// Generation before an update.
     #[serde(default)]
     pub generation_before: Option<u32>,
@@ -145,7 +148,7 @@ pub struct SandboxStatus {
     pub state: State,
     /// Where it is attached: `veth7`, `veth7@web`.
     pub device: String,
-    /// How: `tcx`.
+    /// How: `tcx` or `clsact`.
     pub hook: String,
     /// Generation of the policy in effect.
     pub generation: u32,

@@ -151,3 +151,14 @@ impl From<aya::EbpfError> for Error {
         Error::Object(Box::new(error))
     }
 }
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

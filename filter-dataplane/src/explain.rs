@@ -4,7 +4,8 @@
 //! from. That device belongs to a shadow slot with the sandbox's attachment and the very policy that is in use, but with
 //! counters of its own and without events; so nothing that anybody else sees changes.
 
-use crate::instance::{Hook, Instance, LOOPBACK};
+use crate::hook::Hook;
+use crate::instance::{Instance, LOOPBACK};
 use crate::pins::Pins;
 use crate::shared::Shared;
 use crate::{Error, fail_point};

@@ -1,54 +1,23 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
+use crate::hook::{Hook, Spot};
 use crate::living::Table;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Device, Error, Namespace, fail_point, sys};
+use crate::{Attachment, Device, Error, HookKind, Place};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use filter_core::abi::{self, LivingValue, SlotEntry};
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter.o"));
 
 /// Names of the maps that belong to one namespace, as in the kernel program.
 const OWN: [&str; 3] = ["SLOTS", "OVERFLOW", "LIVING"];
-
-/// A hook on a sandbox's device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    /// tc egress: packets towards the sandbox.
-    ToSandbox,
-    /// tc ingress: packets from the sandbox.
-    FromSandbox,
-}
-
-impl Hook {
-    /// All hooks, in the order in which they are attached: a sandbox whose packets are judged can be answered only by what is.
-    pub(crate) const ALL: [Hook; 2] = [Hook::ToSandbox, Hook::FromSandbox];
-
-    /// Name of the program.
-    pub(crate) fn program(self) -> &'static str {
-        match self {
-            Hook::ToSandbox => "to_sandbox",
-            Hook::FromSandbox => "from_sandbox",
-        }
-    }
-
-    fn attach_type(self) -> TcAttachType {
-        match self {
-            Hook::ToSandbox => TcAttachType::Egress,
-            Hook::FromSandbox => TcAttachType::Ingress,
-        }
-    }
-}
 
 /// Index of the loopback device in every namespace, which a test run takes when it is told no other. `explain` gives it a slot
 /// for as long as it takes.
@@ -141,65 +110,36 @@ impl Instance {
         self.assigned.is_empty()
     }
 
-    /// Attaches all hooks to a device, each first in the order of its TCX programs, and pins the links.
-    pub(crate) fn attach(&mut self, pins: &Pins, device: &Device, slot: u32) -> Result<(), Error> {
-        Hook::ALL.into_iter().try_for_each(|hook| self.attach_hook(pins, device, slot, hook))
+    /// Attaches all hooks to a device, each first in order, and pins what keeps or finds them.
+    pub(crate) fn attach(&mut self, pins: &Pins, device: &Device, place: Place, kind: HookKind) -> Result<(), Error> {
+        Hook::ALL.into_iter().try_for_each(|hook| {
+            let program = self.program(hook);
+            Spot { pins, place, hook }.attach(kind, program, device)
+        })
     }
 
-    /// Attaches the hooks whose links are not pinned any more.
-    pub(crate) fn mend(&mut self, pins: &Pins, device: &Device, slot: u32) -> Result<(), Error> {
-        let missing = Hook::ALL.into_iter().filter(|hook| !pins.link(slot, *hook).exists());
-        missing.into_iter().try_for_each(|hook| self.attach_hook(pins, device, slot, hook))
-    }
-
-    fn attach_hook(&mut self, pins: &Pins, device: &Device, slot: u32, hook: Hook) -> Result<(), Error> {
-        let failed = |action| move |reason: String| Error::Link { device: device.name.clone(), action, reason };
-        let namespace = Namespace::find_or_own(device.netns.as_ref())?;
-        let program = self.program(hook);
-        let attached = namespace.enter(|| {
-            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-            let id = program.attach_with_options(&device.name, hook.attach_type(), options)?;
-            program.take_link(id)
-        })?;
-        let link = attached.map_err(|error| failed("attach to")(chain(&error)))?;
-        fail_point(format_args!("attach.{}.attached", hook.program()));
-        let link = FdLink::try_from(link).map_err(|error| failed("pin the link of")(chain(&error)))?;
-        let path = pins.link(slot, hook);
-        link.pin(&path).map_err(|error| failed("pin the link of")(chain(&error)))?;
-        fail_point(format_args!("attach.{}.pinned", hook.program()));
-        // The call looked the name up again: it must still mean the device that was checked.
-        if sys::pinned_link_ifindex(&path)? != device.ifindex {
-            detach(pins, slot)?;
-            return Err(failed("attach to")("it was replaced by another device meanwhile".to_owned()));
+    /// Attaches the hooks that are not there any more, as the others are attached; `kind` is for when nothing tells.
+    pub(crate) fn mend(&mut self, pins: &Pins, device: &Device, place: Place, kind: HookKind) -> Result<(), Error> {
+        let spots = Hook::ALL.map(|hook| Spot { pins, place, hook });
+        let kinds = spots.iter().map(Spot::kind).collect::<Result<Vec<_>, _>>()?;
+        let kind = kinds.into_iter().flatten().next().unwrap_or(kind);
+        for spot in spots {
+            if spot.state()? == Attachment::Torn {
+                spot.attach(kind, self.program(spot.hook), device)?;
+            }
         }
         Ok(())
     }
 
-    /// Replaces the programs behind pinned links by this instance's, without a gap. Returns whether the links' device still
+    /// Puts this instance's programs in the place of those that are attached, without a gap. Returns whether the device still
     /// exists.
-    pub(crate) fn adopt(&mut self, pins: &Pins, slot: u32, ifindex: u32) -> Result<bool, Error> {
+    pub(crate) fn adopt(&mut self, pins: &Pins, place: Place) -> Result<bool, Error> {
         for hook in Hook::ALL {
-            if !self.adopt_hook(pins, slot, ifindex, hook)? {
+            let program = self.program(hook);
+            if !(Spot { pins, place, hook }).adopt(program)? {
                 return Ok(false);
             }
         }
-        Ok(true)
-    }
-
-    fn adopt_hook(&mut self, pins: &Pins, slot: u32, ifindex: u32, hook: Hook) -> Result<bool, Error> {
-        let name = format!("{} of slot {slot}", hook.program());
-        let failed = |reason: String| Error::Link { device: name.clone(), action: "adopt", reason };
-        let path = pins.link(slot, hook);
-        if sys::pinned_link_ifindex(&path)? != ifindex {
-            return Ok(false);
-        }
-        let link = FdLink::from(PinnedLink::from_pin(&path).map_err(|error| failed(chain(&error)))?);
-        let link = SchedClassifierLink::try_from(link).map_err(|error| failed(chain(&error)))?;
-        let program = self.program(hook);
-        let id = program.attach_to_link(link)?;
-        // The handle is not needed: the pin holds the link.
-        drop(program.take_link(id)?);
-        fail_point(format_args!("adopt.{}.replaced", hook.program()));
         Ok(true)
     }
 
@@ -219,16 +159,9 @@ impl Instance {
     }
 }
 
-/// Takes away the pinned links: their device is not filtered any more.
-pub(crate) fn detach(pins: &Pins, slot: u32) -> Result<(), Error> {
-    for hook in Hook::ALL {
-        let path = pins.link(slot, hook);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", path)(error)),
-            _ => fail_point(format_args!("detach.{}.unpinned", hook.program())),
-        }
-    }
-    Ok(())
+/// Takes the programs off a device, which is not filtered any more.
+pub(crate) fn detach(pins: &Pins, place: Place) -> Result<(), Error> {
+    Hook::ALL.into_iter().try_for_each(|hook| Spot { pins, place, hook }.detach())
 }
 
 fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
@@ -265,15 +198,4 @@ fn read_living(living: &LpmTrie<MapData, [u8; 16], Pod<LivingValue>>) -> Result<
         table.insert((filter_core::Address(key.data()), key.prefix_len()), value.0);
     }
     Ok(table)
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

@@ -1,7 +1,7 @@
 //! The kernel side, as the daemon and other programs use it: load, attach, pin, switch, read.
 //!
 //! Whatever enforces is pinned, so it goes on without this process. A policy is replaced by building the new one beside the old
-//! one and storing one pointer; a failure before that store changes nothing. Needs TCX (kernel 6.6), `CAP_BPF`,
+//! one and storing one pointer; a failure before that store changes nothing. Needs TCX (kernel 6.6) or clsact, `CAP_BPF`,
 //! `CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces.
 
 mod counters;
@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod explain;
 mod fail_point;
+mod hook;
 mod instance;
 mod living;
 mod log;
@@ -22,6 +23,7 @@ pub mod probe;
 mod record;
 mod shared;
 mod sys;
+mod tc;
 
 pub use counters::Counters;
 pub use device::{Device, Survey};
@@ -29,11 +31,13 @@ pub use error::{DeviceError, Error};
 pub use events::Events;
 pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
+pub use hook::HookKind;
 pub use namespace::Namespace;
 #[cfg(feature = "record")]
 pub use record::Records;
 
-use crate::instance::{Hook, Instance};
+use crate::hook::{Hook, Spot};
+use crate::instance::Instance;
 use crate::netlink::DeviceAddress;
 use crate::pins::Pins;
 use crate::shared::Shared;
@@ -57,7 +61,7 @@ pub struct Place {
     pub ifindex: u32,
 }
 
-/// How the links of an attachment are.
+/// How the links or filters of an attachment are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// They are in place.
@@ -99,6 +103,7 @@ pub struct Dataplane {
     shared: Shared,
     own_netns: u64,
     instances: HashMap<u64, Instance>,
+    kind: HookKind,
 }
 
 impl Dataplane {
@@ -110,7 +115,15 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Unsupported`], [`Error::ForeignAbi`], or what the kernel refused.
     pub fn open(pin_dir: &Path) -> Result<Dataplane, Error> {
-        probe::check()?;
+        Dataplane::open_with(pin_dir, HookKind::probe())
+    }
+
+    /// As [`Self::open`], with hooks of this kind for new attachments; those that are there keep theirs.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(pin_dir: &Path, kind: HookKind) -> Result<Dataplane, Error> {
+        probe::check(kind)?;
         let pins = Pins::open(pin_dir)?;
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
@@ -119,7 +132,7 @@ impl Dataplane {
             // An earlier daemon died while it explained.
             Shared::clear(&pins, explain::SHADOW)?;
         }
-        Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]) })
+        Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]), kind })
     }
 
     /// The deny events of all sandboxes. One consumer at a time.
@@ -178,7 +191,7 @@ impl Dataplane {
         let instance = instance(&mut self.instances, pins, netns_inode)?;
         instance.assign(ifindex, slot)?;
         fail_point("attach.assigned");
-        instance.attach(pins, device, slot)
+        instance.attach(pins, device, place, self.kind)
     }
 
     /// Takes over an attachment that an earlier daemon has pinned: puts this daemon's program behind the link without a gap.
@@ -188,7 +201,7 @@ impl Dataplane {
     /// What the kernel refused; the attachment enforces as before then.
     pub fn adopt(&mut self, place: Place) -> Result<bool, Error> {
         let pins = &self.pins;
-        instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place.slot, place.ifindex)
+        instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place)
     }
 
     /// How an attachment is.
@@ -197,18 +210,28 @@ impl Dataplane {
     /// When a pinned link cannot be read.
     pub fn attachment(&self, place: Place) -> Result<Attachment, Error> {
         for hook in Hook::ALL {
-            let path = self.pins.link(place.slot, hook);
-            if !path.exists() {
-                return Ok(Attachment::Torn);
-            }
-            if sys::pinned_link_ifindex(&path)? != place.ifindex {
-                return Ok(Attachment::Gone);
+            let state = Spot { pins: &self.pins, place, hook }.state()?;
+            if state != Attachment::Whole {
+                return Ok(state);
             }
         }
         Ok(Attachment::Whole)
     }
 
-    /// Attaches again whatever links somebody has removed. The device must be the one that the place tells of.
+    /// How an attachment is hooked: as it was made, or as it would be.
+    #[must_use]
+    pub fn hook(&self, place: Place) -> HookKind {
+        let pinned = Hook::ALL.into_iter().find_map(|hook| Spot { pins: &self.pins, place, hook }.kind().ok()?);
+        pinned.unwrap_or(self.kind)
+    }
+
+    /// How new attachments are hooked.
+    #[must_use]
+    pub fn hook_kind(&self) -> HookKind {
+        self.kind
+    }
+
+    /// Attaches again whatever links or filters somebody has removed. The device must be the one that the place tells of.
     ///
     /// # Errors
     /// What the kernel refused; what is left of the attachment enforces.
@@ -216,7 +239,7 @@ impl Dataplane {
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.assign(place.ifindex, place.slot)?;
         fail_point("mend.assigned");
-        instance.mend(&self.pins, device, place.slot)
+        instance.mend(&self.pins, device, place, self.kind)
     }
 
     /// Switches a sandbox to a policy. Effective at one instant; when this returns, no packet is judged by an older one.
@@ -242,7 +265,7 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
-        instance::detach(&self.pins, place.slot)?;
+        instance::detach(&self.pins, place)?;
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.release(place.ifindex)?;
         fail_point("detach.released");

@@ -3,10 +3,15 @@
 use crate::{DeviceError, Error};
 use filter_policy::NetnsRef;
 use nix::sched::{CloneFlags, setns};
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+/// Where namespaces were found. What a path leads to may have changed since, so it is looked at each time.
+static FOUND: Mutex<Option<HashMap<u64, PathBuf>>> = Mutex::new(None);
 
 /// A network namespace that is held open.
 ///
@@ -30,6 +35,13 @@ impl Namespace {
         Ok(Namespace { file, inode, own: true, label: "the daemon's network namespace".to_owned() })
     }
 
+    /// The namespace of the calling thread, which is in it already.
+    pub(crate) fn of_thread() -> Result<Namespace, Error> {
+        let path = PathBuf::from("/proc/thread-self/ns/net");
+        let (file, inode) = open(&path).map_err(Error::file("open", path))?;
+        Ok(Namespace { file, inode, own: true, label: "the thread's network namespace".to_owned() })
+    }
+
     /// The namespace that a document names.
     ///
     /// # Errors
@@ -42,7 +54,28 @@ impl Namespace {
         };
         let (file, inode) = open(&path).map_err(|_| DeviceError::NoNamespace(path.display().to_string()))?;
         let own = Namespace::own()?.inode == inode;
+        remember(inode, Some(&path));
         Ok(Namespace { file, inode, own, label: format!("network namespace {}", path.display()) })
+    }
+
+    /// The namespace with this inode, by whatever name or process it can be found; `None` when it cannot.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted.
+    pub(crate) fn with_inode(inode: u64) -> Result<Option<Namespace>, Error> {
+        let own = Namespace::own()?;
+        if own.inode == inode {
+            return Ok(Some(own));
+        }
+        let open = |path: PathBuf| {
+            let (file, _) = open(&path).ok().filter(|(_, found)| *found == inode)?;
+            remember(inode, Some(&path));
+            Some(Namespace { file, inode, own: false, label: format!("network namespace {}", path.display()) })
+        };
+        if let Some(found) = remember(inode, None).and_then(open) {
+            return Ok(Some(found));
+        }
+        Ok(named().into_iter().chain(of_processes()).find_map(open))
     }
 
     /// The namespace that a document names, or the daemon's.
@@ -86,6 +119,35 @@ impl Namespace {
             })
         };
         thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Namespaces that a file stands for: `ip netns` and others bind them to files.
+fn named() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // Columns: number, parent, device, root, place, …; a namespace's root is `net:[INODE]`.
+    let place = |line: &str| {
+        let mut columns = line.split(' ').skip(3);
+        columns.next().filter(|root| root.starts_with("net:[")).and_then(|_| columns.next()).map(PathBuf::from)
+    };
+    mounts.lines().filter_map(place).collect()
+}
+
+fn of_processes() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_process = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    entries
+        .filter(move |entry| entry.file_name().to_str().is_some_and(is_process))
+        .map(|entry| entry.path().join("ns/net"))
+}
+
+/// Remembers where a namespace is, if told; where it was found last.
+fn remember(inode: u64, path: Option<&PathBuf>) -> Option<PathBuf> {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = found.get_or_insert_default();
+    match path {
+        Some(path) => found.insert(inode, path.clone()),
+        None => found.get(&inode).cloned(),
     }
 }
 

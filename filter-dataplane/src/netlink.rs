@@ -133,12 +133,13 @@ fn to_mark_rule(attributes: &[RuleAttribute]) -> Option<MarkRule> {
     marked.then_some(rule)
 }
 
-/// Notices that a link or an address of the process's namespace has changed; what has, is for the caller to look up.
+/// Notices that a link, an address, a qdisc or a filter of the process's namespace has changed; what has, is for the caller to
+/// look up.
 ///
 /// # Errors
 /// When the kernel refuses the subscription. Must be called inside a tokio runtime.
 pub fn notices() -> Result<impl Stream<Item = ()> + Send, Error> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Tc];
     let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
         .map_err(|error| Error::Netlink { action: "subscribe to notices", reason: error.to_string() })?;
     tokio::spawn(connection);

@@ -3,12 +3,12 @@
 //! ```text
 //! PIN_DIR/abi-2/maps/NAME           shared maps
 //! PIN_DIR/abi-2/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
-//! PIN_DIR/abi-2/links/SLOT-HOOK     the link of a hook of the sandbox in a slot
+//! PIN_DIR/abi-2/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
 
 use crate::Error;
-use crate::instance::Hook;
+use crate::hook::{self, Hook};
 use filter_core::abi;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
@@ -59,7 +59,7 @@ impl Pins {
         fs::remove_dir_all(&directory).map_err(Error::file("remove", directory))
     }
 
-    /// Path of the link of a hook of the sandbox in `slot`.
+    /// Path of the link, or of the place of the filter, of a hook of the sandbox in `slot`.
     pub(crate) fn link(&self, slot: u32, hook: Hook) -> PathBuf {
         self.root.join("links").join(format!("{slot}-{}", hook.program()))
     }
@@ -92,6 +92,7 @@ pub(crate) fn remove_all(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let _lock = lock(directory)?;
     let pinned = list(directory)?;
     for path in &pinned {
+        hook::take_down(path)?;
         fs::remove_file(path).map_err(Error::file("remove", path))?;
     }
     fs::remove_dir_all(directory).map_err(Error::file("remove", directory))?;

@@ -1,10 +1,14 @@
 //! Whether this process and this kernel can do what the filter needs, found by trying.
 
-use crate::{Error, Namespace};
+use crate::hook::Hook;
+use crate::instance::LOOPBACK;
+use crate::tc::Tc;
+use crate::{Device, Error, HookKind, Namespace};
 use aya::maps::MapType;
 use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::{is_map_supported, is_program_supported};
-use std::fs;
+use nix::sched::{CloneFlags, unshare};
+use std::{fs, thread};
 
 const CAPABILITIES: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (21, "CAP_SYS_ADMIN")];
 
@@ -22,9 +26,10 @@ pub struct Need {
     pub hint: String,
 }
 
-/// Everything that the filter cannot do without, each tried. Without rights the rest cannot be tried and is left out.
+/// Everything that the filter cannot do without, each tried: hooks of this kind, or of any when it is `None`. Without rights
+/// the rest cannot be tried and is left out.
 #[must_use]
-pub fn needs() -> Vec<Need> {
+pub fn needs(hook: Option<HookKind>) -> Vec<Need> {
     let effective = effective_capabilities();
     let mut needs: Vec<Need> = CAPABILITIES
         .iter()
@@ -48,7 +53,18 @@ pub fn needs() -> Vec<Need> {
             ("per-CPU arrays", map(MapType::PerCpuArray), "CONFIG_BPF_SYSCALL"),
             ("ring buffers", map(MapType::RingBuf), "Linux 5.8 or later"),
             ("BTF (/sys/kernel/btf/vmlinux)", btf, "CONFIG_DEBUG_INFO_BTF"),
-            ("TCX", tcx(), "Linux 6.6 or later and CONFIG_NET_XGRESS"),
+            match hook {
+                Some(HookKind::Tcx) => ("TCX", tcx(), "Linux 6.6 or later and CONFIG_NET_XGRESS"),
+                Some(HookKind::Clsact) => {
+                    ("clsact", clsact(), "CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_ACT, CONFIG_NET_CLS_BPF")
+                }
+                None if tcx() => ("TCX", true, ""),
+                None => (
+                    "TCX or clsact",
+                    clsact(),
+                    "CONFIG_NET_XGRESS (Linux 6.6), or CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF",
+                ),
+            },
         ]
         .map(|(what, met, option)| Need {
             what: format!("{KERNEL}{what}"),
@@ -59,12 +75,12 @@ pub fn needs() -> Vec<Need> {
     needs
 }
 
-/// Checks rights, program and map types.
+/// Checks rights, program and map types, and that there are hooks of this kind.
 ///
 /// # Errors
 /// [`Error::Unsupported`] naming the first thing that is missing.
-pub fn check() -> Result<(), Error> {
-    let Some(Need { what, hint, .. }) = needs().into_iter().find(|need| !need.met) else {
+pub fn check(hook: HookKind) -> Result<(), Error> {
+    let Some(Need { what, hint, .. }) = needs(Some(hook)).into_iter().find(|need| !need.met) else {
         return Ok(());
     };
     let missing = match what.strip_prefix(KERNEL) {
@@ -74,19 +90,57 @@ pub fn check() -> Result<(), Error> {
     Err(Error::Unsupported { missing, hint })
 }
 
-/// Names of the TCX programs at the ingress of a device, in the order in which they run.
+/// The programs and filters that see the packets of a device, in the order in which they do so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Whose packets: the filter's program that is to be the first.
+    pub hook: &'static str,
+    /// What people know them by.
+    pub names: Vec<String>,
+}
+
+impl Order {
+    /// Those that come before the filter's own; all of them when that is not there.
+    #[must_use]
+    pub fn ahead(&self) -> &[String] {
+        let own = self.names.iter().position(|name| name == self.hook).unwrap_or(self.names.len());
+        &self.names[..own]
+    }
+}
+
+/// What is at either hook of a device: TCX programs, then the filters of a clsact qdisc.
 ///
 /// # Errors
 /// When the namespace cannot be entered or the device is gone.
-pub fn programs_at(namespace: &Namespace, device: &str) -> Result<Vec<String>, Error> {
-    let found = namespace.enter(|| SchedClassifier::query_tcx(device, TcAttachType::Ingress))?;
-    let (_, programs) = found.map_err(Error::from)?;
-    Ok(programs.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()).collect())
+pub fn programs_at(device: &Device) -> Result<Vec<Order>, Error> {
+    let namespace = Namespace::find_or_own(device.netns.as_ref())?;
+    let order = |hook: Hook| {
+        let found = namespace.enter(|| SchedClassifier::query_tcx(&device.name, hook.attach_type()))?;
+        // Without TCX there are none.
+        let programs = found.map(|(_, programs)| programs).unwrap_or_default();
+        let mut names: Vec<String> =
+            programs.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()).collect();
+        names.extend(Tc::new(&namespace, device.ifindex).filters(hook)?.map_err(Error::file("list", "filters"))?);
+        Ok(Order { hook: hook.program(), names })
+    };
+    Hook::ALL.into_iter().map(order).collect()
 }
 
 /// Every namespace has a loopback device to ask about.
-fn tcx() -> bool {
+pub(crate) fn tcx() -> bool {
     SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+}
+
+/// Makes a clsact qdisc in a namespace of its own, which goes with the thread, and asks for a filter there.
+fn clsact() -> bool {
+    let tried = || {
+        unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        let namespace = Namespace::of_thread().ok()?;
+        let tc = Tc::new(&namespace, LOOPBACK);
+        tc.add_clsact().ok()?.ok()?;
+        tc.knows_bpf().ok().filter(|known| *known)
+    };
+    thread::scope(|scope| scope.spawn(tried).join()).is_ok_and(|tried| tried.is_some())
 }
 
 fn effective_capabilities() -> u64 {

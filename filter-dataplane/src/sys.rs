@@ -9,6 +9,7 @@ use std::path::Path;
 
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 
 /// Removes an element of an array of maps. Returns after a grace period: no packet uses the inner map any more.
@@ -44,12 +45,6 @@ pub(crate) fn pinned_link_ifindex(path: &Path) -> Result<u32, Error> {
         fd: u32,
         flags: u32,
     }
-    #[repr(C)]
-    struct GetInfo {
-        fd: u32,
-        length: u32,
-        info: u64,
-    }
     /// `struct bpf_link_info` up to the fields of a TCX link.
     #[repr(C)]
     #[derive(Default)]
@@ -68,10 +63,61 @@ pub(crate) fn pinned_link_ifindex(path: &Path) -> Result<u32, Error> {
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut info = LinkInfo::default();
-    let get_info =
-        GetInfo { fd: fd.as_raw_fd() as u32, length: size_of::<LinkInfo>() as u32, info: &raw mut info as u64 };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &get_info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+    read_info(&fd, &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
     Ok(info.ifindex)
+}
+
+/// Whether a program uses a map, both by id; `false` when the program is gone.
+///
+/// # Errors
+/// The kernel's error, with the program as the object.
+pub(crate) fn program_uses(program: u32, map: u32) -> Result<bool, Error> {
+    /// More maps than the program has.
+    const MAPS: usize = 64;
+    #[repr(C)]
+    struct GetById {
+        id: u32,
+        next_id: u32,
+        flags: u32,
+    }
+    /// `struct bpf_prog_info` up to the maps.
+    #[repr(C)]
+    #[derive(Default)]
+    struct ProgramInfo {
+        kind: u32,
+        id: u32,
+        tag: [u8; 8],
+        lengths: [u32; 2],
+        instructions: [u64; 2],
+        load_time: u64,
+        created_by_uid: u32,
+        map_count: u32,
+        maps: u64,
+    }
+    let failed = |command| move |source| Error::Syscall { command, object: format!("program {program}"), source };
+    let fd = match bpf(BPF_PROG_GET_FD_BY_ID, &GetById { id: program, next_id: 0, flags: 0 }) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(failed("BPF_PROG_GET_FD_BY_ID"))?,
+    };
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut maps = [0_u32; MAPS];
+    let mut info = ProgramInfo { map_count: MAPS as u32, maps: maps.as_mut_ptr() as u64, ..ProgramInfo::default() };
+    read_info(&fd, &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+    Ok(maps[..MAPS.min(info.map_count as usize)].contains(&map))
+}
+
+/// Fills `info`, the front of the kernel's description of an object.
+fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
+    #[repr(C)]
+    struct GetInfo {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let get_info =
+        GetInfo { fd: fd.as_raw_fd() as u32, length: size_of::<T>() as u32, info: std::ptr::from_mut(info) as u64 };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &get_info).map(drop)
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {

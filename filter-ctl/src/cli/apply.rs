@@ -115,9 +115,14 @@ fn row(result: &Applied, dry_run: bool) -> Vec<Cell> {
         Cell::new(if dry_run { DIM } else { GOOD }, &format!("{} {}", if dry_run { "·" } else { "✔" }, result.id)),
         Cell::new(style, word),
         Cell::new(style, &generation),
-        Cell::new(style, &if result.change == Change::Updated { changes(result) } else { result.device.clone() }),
+        Cell::new(style, &if result.change == Change::Updated { changes(result) } else { attached(result) }),
         Cell::new(PLAIN, &if timed { format!("confirmed {:.1} ms", result.confirmed_ms) } else { String::new() }),
     ]
+}
+
+/// `veth7 (tcx)`.
+fn attached(result: &Applied) -> String {
+    format!("{} ({})", result.device, result.hook)
 }
 
 /// `+2 −1 entries, name changed`.
@@ -153,6 +158,7 @@ mod tests {
             id: "agent".to_owned(),
             change,
             device: "veth7".to_owned(),
+            hook: "tcx".to_owned(),
             generation_before: None,
             generation: 1,
             added: Vec::new(),
@@ -183,9 +189,9 @@ mod tests {
         assert_eq!(
             plain(vec![applied(Change::Created), updated(), applied(Change::Unchanged)], false, false),
             "\
-✔ agent   created     generation 1       veth7           confirmed 8.4 ms
+✔ agent   created     generation 1       veth7 (tcx)     confirmed 8.4 ms
 ✔ ci42    updated     generation 7 → 8   +2 −1 entries   confirmed 8.4 ms
-✔ agent   unchanged   generation 1       veth7
+✔ agent   unchanged   generation 1       veth7 (tcx)
 "
         );
     }
@@ -195,7 +201,7 @@ mod tests {
         assert_eq!(
             plain(vec![applied(Change::Created), updated()], true, false),
             "\
-· agent   would be created   generation 1       veth7
+· agent   would be created   generation 1       veth7 (tcx)
 · ci42    would be updated   generation 7 → 8   +2 −1 entries
 "
         );

@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf, process::Command, process::ExitCode};
 
-use filter_dataplane::{Namespace, probe};
+use filter_dataplane::{Device, HookKind, probe};
+use filter_policy::validate;
 use serde::Serialize;
 
 use super::{
@@ -40,19 +41,20 @@ enum Health {
 }
 
 pub(super) async fn run(client: &Client, output: &mut Output, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let mut findings = needs();
     let config = config::read(config.as_deref().unwrap_or(start::DEFAULT_CONFIG.as_ref()), config.is_some());
+    let mut findings = needs(config.as_ref().ok().and_then(|config| config.hook.chosen()));
     findings.push(match &config {
         Ok(_) => good("configuration", "is understood"),
         Err(error) => bad("configuration", format!("{error:#}"), "mend it: the daemon does not start with it"),
     });
     findings.extend(sysctls());
-    findings.extend(marks(&config.unwrap_or_default()));
+    let config = config.unwrap_or_default();
+    findings.extend(marks(&config));
     findings.extend(firewall());
     match client.get::<Vec<SandboxStatus>>("/v1/sandboxes").await {
         Ok(sandboxes) => {
             findings.push(good("daemon", format!("answers, sandboxes: {}", sandboxes.len())));
-            findings.extend(sandboxes.iter().flat_map(sandbox));
+            findings.extend(sandboxes.iter().flat_map(|status| sandbox(&config, status)));
         }
         Err(failure) => {
             findings.push(bad(
@@ -71,11 +73,11 @@ pub(super) async fn run(client: &Client, output: &mut Output, config: Option<Pat
     Ok(ExitCode::from(if ill { exit::REFUSED } else { exit::DONE }))
 }
 
-fn needs() -> Vec<Finding> {
+fn needs(hook: Option<HookKind>) -> Vec<Finding> {
     let found = |need: probe::Need| {
         if need.met { good(need.what, "is there") } else { bad(need.what, "is missing", need.hint) }
     };
-    probe::needs().into_iter().map(found).collect()
+    probe::needs(hook).into_iter().map(found).collect()
 }
 
 fn sysctls() -> Vec<Finding> {
@@ -143,7 +145,7 @@ fn firewall() -> Vec<Finding> {
         .collect()
 }
 
-fn sandbox(status: &SandboxStatus) -> Vec<Finding> {
+fn sandbox(config: &Config, status: &SandboxStatus) -> Vec<Finding> {
     let what = format!("sandbox {}", status.id);
     let mut findings = Vec::new();
     match status.state {
@@ -156,7 +158,7 @@ fn sandbox(status: &SandboxStatus) -> Vec<Finding> {
             let advice = format!("filter-ctl detach {} opens the device", status.id);
             findings.push(warning(&what, format!("deleted; its device {} is sealed", status.device), advice));
         }
-        State::Active => findings.extend(programs_ahead(&what, status)),
+        State::Active => findings.extend(programs_ahead(&what, config, status)),
     }
     if !status.denied_resolvers.is_empty() {
         let resolvers: Vec<String> = status.denied_resolvers.iter().map(ToString::to_string).collect();
@@ -172,24 +174,24 @@ fn sandbox(status: &SandboxStatus) -> Vec<Finding> {
         ));
     }
     if findings.is_empty() {
-        findings.push(good(what, format!("enforced on {}", status.device)));
+        findings.push(good(what, format!("enforced on {} ({})", status.device, status.hook)));
     }
     findings
 }
 
-/// A program that runs before the filter's can let packets pass unseen.
-fn programs_ahead(what: &str, status: &SandboxStatus) -> Option<Finding> {
-    let attach = &status.document.attach;
-    // A device in another namespace is found by the daemon; its order is not looked at from here.
-    let (device, None) = (attach.interface.as_ref()?, &attach.netns) else {
-        return None;
+/// Programs and filters that see packets before the filter's own does: they can let them pass unseen.
+fn programs_ahead(what: &str, config: &Config, status: &SandboxStatus) -> Vec<Finding> {
+    let sandbox = validate(&status.document, None, &config.operator.limits).ok();
+    let device = sandbox.and_then(|sandbox| Device::find(&sandbox.attach).ok());
+    let orders = device.and_then(|device| probe::programs_at(&device).ok()).unwrap_or_default();
+    let told = |order: &probe::Order| {
+        let ahead = order.ahead();
+        (!ahead.is_empty()).then(|| {
+            let found = format!("before {} on {} runs {}", order.hook, status.device, ahead.join(", "));
+            warning(what, found, "detach that and attach it again: the filter must come first")
+        })
     };
-    let programs = probe::programs_at(&Namespace::own().ok()?, device).ok()?;
-    let first = programs.first()?;
-    (first != "from_sandbox").then(|| {
-        let found = format!("the program {first} runs before the filter on {device}");
-        warning(what, found, "detach that program and attach it again: the filter must come first")
-    })
+    orders.iter().filter_map(told).collect()
 }
 
 fn good(what: impl Into<String>, found: impl Into<String>) -> Finding {

@@ -1,6 +1,7 @@
 //! The operator's configuration file.
 
 use anyhow::{Context, bail};
+use filter_dataplane::HookKind;
 use filter_policy::{Limits, Operator};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -22,6 +23,32 @@ pub(crate) struct Config {
     pub marks: Marks,
     /// How many connections that came in one sandbox may have at a time.
     pub flows: Flows,
+    /// How programs are attached to devices.
+    pub hook: Hook,
+}
+
+/// How programs are attached to devices. A sandbox that is attached already stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Hook {
+    /// TCX where that works, found by trying; else clsact.
+    #[default]
+    Auto,
+    /// TCX links.
+    Tcx,
+    /// Filters of a clsact qdisc.
+    Clsact,
+}
+
+impl Hook {
+    /// What the operator has chosen; `None` leaves it to the kernel.
+    pub(crate) fn chosen(self) -> Option<HookKind> {
+        match self {
+            Hook::Auto => None,
+            Hook::Tcx => Some(HookKind::Tcx),
+            Hook::Clsact => Some(HookKind::Clsact),
+        }
+    }
 }
 
 /// Connections that came in which one sandbox may have at a time.
@@ -83,6 +110,7 @@ struct File {
     rejects: Option<Rate>,
     marks: Option<Marks>,
     flows_per_sandbox: Option<Flows>,
+    hook: Option<Hook>,
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
@@ -119,5 +147,6 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         rejects,
         marks,
         flows: file.flows_per_sandbox.unwrap_or_default(),
+        hook: file.hook.unwrap_or_default(),
     })
 }

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::refusal::Refusal;
 use super::store::{Record, Store};
 use filter_core::abi::SandboxConfig;
-use filter_dataplane::{Dataplane, Device, Namespace, Place, netlink};
+use filter_dataplane::{Dataplane, Device, HookKind, Namespace, Place, netlink};
 use filter_policy::{NetnsRef, Sandbox, Sources};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -66,7 +66,7 @@ pub(super) struct Node {
 impl Node {
     /// Opens the kernel side and the store; holds no sandbox yet.
     pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
-        let dataplane = Dataplane::open(pin_dir)?;
+        let dataplane = Dataplane::open_with(pin_dir, config.hook.chosen().unwrap_or_else(HookKind::probe))?;
         let store = Store::open(state_dir)?;
         Ok(Node {
             dataplane,

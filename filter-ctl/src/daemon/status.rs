@@ -37,7 +37,7 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
             (false, false) => State::Active,
         },
         device: device_label(&held.sandbox, &held.record.device),
-        hook: "tcx".to_owned(),
+        hook: if held.gone { node.dataplane.hook_kind() } else { node.dataplane.hook(held.place()) }.name().to_owned(),
         generation: held.record.generation,
         document: held.record.document.redacted(),
         counters: counters.map(|counters| counted(&counters)).unwrap_or_default(),

@@ -17,7 +17,7 @@ pub(super) fn apply(node: &mut Node, request: ApplyRequest) -> Result<ApplyReply
     let mut undo: Vec<Undo> = Vec::new();
     for plan in plans {
         let started = Instant::now();
-        let mut applied = plan.outcome();
+        let mut applied = plan.outcome(node);
         if !request.dry_run {
             match plan.carry_out(node) {
                 Ok(step) => undo.extend(step),

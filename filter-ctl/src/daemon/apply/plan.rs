@@ -18,13 +18,18 @@ impl Plan {
         self.before.as_ref().is_some_and(|held| held.record.document == self.given.document)
     }
 
-    pub(super) fn outcome(&self) -> Applied {
+    pub(super) fn outcome(&self, node: &Node) -> Applied {
         let mut warnings = warnings(&self.sandbox, self.given.lines.as_ref());
         warnings.extend(self.window());
+        let hook = match &self.before {
+            Some(held) => node.dataplane.hook(held.place()),
+            None => node.dataplane.hook_kind(),
+        };
         let mut applied = Applied {
             id: self.sandbox.id.to_string(),
             change: Change::Created,
             device: device_label(&self.sandbox, &self.device.name),
+            hook: hook.name().to_owned(),
             generation_before: None,
             generation: 1,
             added: Vec::new(),

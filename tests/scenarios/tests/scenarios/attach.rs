@@ -111,14 +111,14 @@ fn a_device_in_another_namespace_outlives_the_daemon_and_vanishes() -> Result<()
 }
 
 /// A host of its own with a guest that has the addresses of sandbox `a`, and an internet of its own.
-struct Rack {
-    host: Node,
-    guest: Node,
+pub(crate) struct Rack {
+    pub(crate) host: Node,
+    pub(crate) guest: Node,
     _servers: (test_world::Nginx, test_world::UdpEcho),
 }
 
 impl Rack {
-    fn new(stage: &Stage) -> Result<Rack> {
+    pub(crate) fn new(stage: &Stage) -> Result<Rack> {
         let (world, a) = (&stage.world, &stage.a);
         let (host, guest, outside) = (world.node("rack")?, world.node("guest")?, world.node("outside")?);
         host.sysctls(&[("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")])?;

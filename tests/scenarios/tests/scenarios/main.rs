@@ -4,6 +4,7 @@
 mod answers;
 mod attach;
 mod bridge;
+mod clsact;
 mod daemons;
 mod errors;
 mod explain;

@@ -1,0 +1,144 @@
+//! The two hooks of a sandbox's device, and the two ways of having a program there.
+//!
+//! What is pinned at `links/SLOT-HOOK` tells which way a hook has: a TCX link pins itself; a filter of a clsact qdisc cannot be
+//! pinned, so a symbolic link there tells where it is. Either goes on without this process.
+
+mod clsact;
+mod tcx;
+
+use crate::pins::Pins;
+use crate::{Attachment, Device, Error, Place, fail_point};
+use aya::programs::{SchedClassifier, TcAttachType};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+pub(crate) use clsact::take_down;
+
+/// A way of having a program at the hooks of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    /// TCX links (kernel 6.6).
+    Tcx,
+    /// Filters of a clsact qdisc (kernel 4.5).
+    Clsact,
+}
+
+impl HookKind {
+    /// The better one of those that this kernel has, found by trying.
+    #[must_use]
+    pub fn probe() -> HookKind {
+        if crate::probe::tcx() { HookKind::Tcx } else { HookKind::Clsact }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            HookKind::Tcx => "tcx",
+            HookKind::Clsact => "clsact",
+        }
+    }
+}
+
+/// A hook on a sandbox's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// tc egress: packets towards the sandbox.
+    ToSandbox,
+    /// tc ingress: packets from the sandbox.
+    FromSandbox,
+}
+
+impl Hook {
+    /// All hooks, in the order in which they are attached: a sandbox whose packets are judged can be answered only by what is.
+    pub(crate) const ALL: [Hook; 2] = [Hook::ToSandbox, Hook::FromSandbox];
+
+    /// Name of the program.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Hook::ToSandbox => "to_sandbox",
+            Hook::FromSandbox => "from_sandbox",
+        }
+    }
+
+    pub(crate) fn attach_type(self) -> TcAttachType {
+        match self {
+            Hook::ToSandbox => TcAttachType::Egress,
+            Hook::FromSandbox => TcAttachType::Ingress,
+        }
+    }
+}
+
+/// A hook of the device that a slot stands for.
+pub(crate) struct Spot<'a> {
+    pub pins: &'a Pins,
+    pub place: Place,
+    pub hook: Hook,
+}
+
+impl Spot<'_> {
+    /// What is pinned for it, if anything.
+    pub(crate) fn kind(&self) -> Result<Option<HookKind>, Error> {
+        let path = self.path();
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("look at", path)(error)),
+            Ok(found) => Ok(Some(if found.is_symlink() { HookKind::Clsact } else { HookKind::Tcx })),
+        }
+    }
+
+    /// Attaches the program, first in order, and pins what keeps or finds it.
+    pub(crate) fn attach(&self, kind: HookKind, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
+        match kind {
+            HookKind::Tcx => tcx::attach(self, program, device),
+            HookKind::Clsact => clsact::attach(self, program, device),
+        }
+    }
+
+    /// Puts the program in the place of the one that is there, without a gap. Returns whether the device still exists.
+    pub(crate) fn adopt(&self, program: &mut SchedClassifier) -> Result<bool, Error> {
+        match self.kind()? {
+            Some(HookKind::Clsact) => clsact::adopt(self, program),
+            _ => tcx::adopt(self, program),
+        }
+    }
+
+    /// How it is.
+    pub(crate) fn state(&self) -> Result<Attachment, Error> {
+        match self.kind()? {
+            None => Ok(Attachment::Torn),
+            Some(HookKind::Tcx) => tcx::state(self),
+            Some(HookKind::Clsact) => clsact::state(self),
+        }
+    }
+
+    /// Takes the program away: this hook does not filter any more.
+    pub(crate) fn detach(&self) -> Result<(), Error> {
+        if self.kind()? == Some(HookKind::Clsact) {
+            clsact::take_down(&self.path())?;
+        }
+        let path = self.path();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+            _ => {
+                fail_point(format_args!("detach.{}.unpinned", self.hook.program()));
+                Ok(())
+            }
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.pins.link(self.place.slot, self.hook)
+    }
+
+    fn failed(&self, device: &str, action: &'static str) -> impl Fn(String) -> Error + use<> {
+        let device = device.to_owned();
+        move |reason| Error::Link { device: device.clone(), action, reason }
+    }
+
+    /// What an error calls it when the device's name is not known.
+    fn label(&self) -> String {
+        format!("{} of slot {}", self.hook.program(), self.place.slot)
+    }
+}

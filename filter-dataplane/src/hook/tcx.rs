@@ -1,0 +1,51 @@
+//! TCX: a link that keeps the program at its device for as long as it is pinned (kernel 6.6).
+
+use super::Spot;
+use crate::error::chain;
+use crate::{Attachment, Device, Error, Namespace, fail_point, sys};
+use aya::programs::SchedClassifier;
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+
+pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
+    let namespace = Namespace::find_or_own(device.netns.as_ref())?;
+    let attached = namespace.enter(|| {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = program.attach_with_options(&device.name, spot.hook.attach_type(), options)?;
+        program.take_link(id)
+    })?;
+    let link = attached.map_err(|error| spot.failed(&device.name, "attach to")(chain(&error)))?;
+    fail_point(format_args!("attach.{}.attached", spot.hook.program()));
+    let failed = spot.failed(&device.name, "pin the link of");
+    let link = FdLink::try_from(link).map_err(|error| failed(chain(&error)))?;
+    let path = spot.path();
+    link.pin(&path).map_err(|error| failed(chain(&error)))?;
+    fail_point(format_args!("attach.{}.pinned", spot.hook.program()));
+    // The call looked the name up again: it must still mean the device that was checked.
+    if sys::pinned_link_ifindex(&path)? != device.ifindex {
+        spot.detach()?;
+        let reason = "it was replaced by another device meanwhile".to_owned();
+        return Err(spot.failed(&device.name, "attach to")(reason));
+    }
+    Ok(())
+}
+
+pub(super) fn adopt(spot: &Spot<'_>, program: &mut SchedClassifier) -> Result<bool, Error> {
+    let failed = spot.failed(&spot.label(), "adopt");
+    let path = spot.path();
+    if sys::pinned_link_ifindex(&path)? != spot.place.ifindex {
+        return Ok(false);
+    }
+    let link = FdLink::from(PinnedLink::from_pin(&path).map_err(|error| failed(chain(&error)))?);
+    let link = SchedClassifierLink::try_from(link).map_err(|error| failed(chain(&error)))?;
+    let id = program.attach_to_link(link)?;
+    // The handle is not needed: the pin holds the link.
+    drop(program.take_link(id)?);
+    fail_point(format_args!("adopt.{}.replaced", spot.hook.program()));
+    Ok(true)
+}
+
+pub(super) fn state(spot: &Spot<'_>) -> Result<Attachment, Error> {
+    let there = sys::pinned_link_ifindex(&spot.path())? == spot.place.ifindex;
+    Ok(if there { Attachment::Whole } else { Attachment::Gone })
+}
