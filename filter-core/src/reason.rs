@@ -78,7 +78,7 @@ reasons! {
     Fragment = 18, "fragment";
     /// A protocol other than TCP, UDP, ICMP and ICMPv6.
     Protocol = 19, "protocol";
-    /// The TCP, UDP or ICMP header is truncated or contradicts itself.
+    /// The TCP, UDP or ICMP header is truncated or contradicts itself, or a device is to write its checksum elsewhere.
     MalformedTransport = 20, "malformed-transport";
     /// An ICMP type that a sandbox has no business sending.
     IcmpType = 21, "icmp-type";

@@ -6,7 +6,7 @@ use crate::attachment::Attachment;
 use crate::frame::Frame;
 use crate::maps::scratch;
 use crate::tables::Slot;
-use crate::{DROP, NEXT, emit, flows, reject};
+use crate::{DROP, NEXT, checksum, emit, flows, reject};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use filter_core::packet::Flow;
@@ -21,6 +21,7 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
     *flow = Flow::default();
     let frame = Frame::new(&ctx);
     let verdict = decide(&frame, flow, sandbox, &Slot(slot));
+    let verdict = checksum::judge(&ctx, &frame, flow, verdict);
     let verdict = flows::apply(slot, outbound_key(flow), verdict);
 
     // The one exit.

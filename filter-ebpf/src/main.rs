@@ -3,6 +3,7 @@
 #![no_main]
 
 mod attachment;
+mod checksum;
 mod emit;
 mod flows;
 mod frame;

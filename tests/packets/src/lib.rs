@@ -26,7 +26,7 @@ pub use profile::{
     GATEWAY_LINK, GATEWAY_MAC, GATEWAY4, GATEWAY6, MARK_MASK, OWN_MARK, Profile, SANDBOX_LINK, SANDBOX_MAC, SANDBOX4,
     SANDBOX6,
 };
-pub use raw_socket::{Offload, RawSocket};
+pub use raw_socket::{Offload, RawSocket, offload_checksums};
 pub use row::{Answered, Effect, Row, Told, row, towards};
 pub use stage::{Attached, Stage};
 pub use state::State;

@@ -1,10 +1,11 @@
 //! A packet socket that sends frames as they are (`packet(7)`), for what `BPF_PROG_TEST_RUN` cannot make: frames whose tag the
-//! kernel takes off, frames that are not linear in memory, and frames that stand for several (GSO).
+//! kernel takes off, frames that are not linear in memory, frames that stand for several (GSO), and frames whose checksum is
+//! left to the device. It receives them too, with what is still to be done to them.
 
 use anyhow::{Context, Result, ensure};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// A socket that sends on one device of the namespace that it was made in.
@@ -19,7 +20,15 @@ pub struct Offload {
     pub segment: u16,
     /// Whether the segments are IPv6.
     pub v6: bool,
+    /// From where on the device is to sum, and where behind that it is to put the checksum. Frames that stand for several have
+    /// TCP's.
+    pub checksum: Option<(u16, u16)>,
 }
+
+/// Bytes of `struct virtio_net_hdr`.
+const HEADER: usize = 10;
+/// The checksum is left to the device.
+const NEEDS_CHECKSUM: u8 = 1;
 
 impl RawSocket {
     /// Opens a socket on `device`. The calling thread must be in its namespace.
@@ -27,8 +36,20 @@ impl RawSocket {
     /// # Errors
     /// What the kernel refused.
     pub fn open(device: &str) -> Result<RawSocket> {
+        RawSocket::bound(device, 0)
+    }
+
+    /// Opens a socket on `device` that receives as well, without waiting. The calling thread must be in its namespace.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn listen(device: &str) -> Result<RawSocket> {
+        RawSocket::bound(device, (libc::ETH_P_ALL as u16).to_be())
+    }
+
+    fn bound(device: &str, protocol: u16) -> Result<RawSocket> {
         // SAFETY: no pointers are passed.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
         ensure!(fd >= 0, "cannot open a packet socket: {}", io::Error::last_os_error());
         // SAFETY: the call has just made this descriptor, and nobody else has it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -44,8 +65,7 @@ impl RawSocket {
         ensure!(set == 0, "cannot ask for offloads: {}", io::Error::last_os_error());
         let address = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,
-            // Nothing is to be received.
-            sll_protocol: 0,
+            sll_protocol: protocol,
             sll_ifindex: index as i32,
             sll_hatype: 0,
             sll_pkttype: 0,
@@ -64,8 +84,7 @@ impl RawSocket {
     /// # Errors
     /// What the kernel refused.
     pub fn send(&mut self, frame: &[u8], offload: Offload) -> Result<()> {
-        /// The checksum is left to the device; segments are of TCP over IPv4 or IPv6.
-        const NEEDS_CHECKSUM: u8 = 1;
+        /// Segments are of TCP over IPv4 or IPv6.
         const SEGMENTS_V4: u8 = 1;
         const SEGMENTS_V6: u8 = 4;
         /// Where the checksum stands in a TCP header.
@@ -73,7 +92,7 @@ impl RawSocket {
 
         let transport: u16 = if offload.v6 { 54 } else { 34 };
         let (flags, kind, start, at) = match (offload.segment, offload.v6) {
-            (0, _) => (0, 0, 0, 0),
+            (0, _) => offload.checksum.map_or((0, 0, 0, 0), |(start, at)| (NEEDS_CHECKSUM, 0, start, at)),
             (_, false) => (NEEDS_CHECKSUM, SEGMENTS_V4, transport, CHECKSUM_AT),
             (_, true) => (NEEDS_CHECKSUM, SEGMENTS_V6, transport, CHECKSUM_AT),
         };
@@ -86,4 +105,49 @@ impl RawSocket {
         ensure!(sent == message.len(), "{sent} of {} bytes were sent", message.len());
         Ok(())
     }
+
+    /// The next frame that came or went, with the checksum that is still to be put into it; `None` when there is none.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn receive(&mut self) -> Result<Option<(Offload, Vec<u8>)>> {
+        let mut message = vec![0; 1 << 16];
+        let length = match self.0.read(&mut message) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            read => read.context("cannot receive")?,
+        };
+        ensure!(length >= HEADER, "{length} bytes were received");
+        let field = |at: usize| u16::from_ne_bytes([message[at], message[at + 1]]);
+        let checksum = (message[0] & NEEDS_CHECKSUM != 0).then(|| (field(6), field(8)));
+        let offload = Offload { linear: field(2), segment: field(4), checksum, ..Offload::default() };
+        Ok(Some((offload, message[HEADER..length].to_vec())))
+    }
+}
+
+/// Lets a device complete the checksums of what it sends, or has the kernel do it before (`ETHTOOL_STXCSUM`). The calling thread
+/// must be in its namespace.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn offload_checksums(device: &str, on: bool) -> Result<()> {
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    const SET_TX_CHECKSUM: u32 = 0x17;
+
+    let mut value = Value { command: SET_TX_CHECKSUM, data: on.into() };
+    // SAFETY: zeros are a request without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    ensure!(device.len() < libc::IFNAMSIZ, "{device} is too long");
+    for (into, byte) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *into = byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
+    // SAFETY: the request and what it points to live until the call returns.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+    ensure!(done == 0, "cannot set the offload of {device}: {}", io::Error::last_os_error());
+    Ok(())
 }

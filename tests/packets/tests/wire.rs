@@ -116,7 +116,7 @@ fn frames_that_are_not_linear() -> Result<()> {
 fn frames_that_stand_for_several() -> Result<()> {
     let mut stage = stage("segments", Profile::Listed)?;
     let long = |to: &str| tcp(to, 443).transport_length(20_020).transport_bytes(13, &[0x10]);
-    let segments = Offload { linear: 54, segment: 1_000, v6: false };
+    let segments = Offload { linear: 54, segment: 1_000, ..Offload::default() };
     check(
         &mut stage,
         Profile::Listed,
