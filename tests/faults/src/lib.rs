@@ -3,4 +3,5 @@
 //! Root is needed, and the command: `cargo build -p filter-ctl`, which `cargo xtask test` does.
 #![forbid(unsafe_code)]
 
+pub mod atomicity;
 pub mod leaks;
