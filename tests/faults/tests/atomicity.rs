@@ -19,10 +19,10 @@ fn swaps_in_the_kernel_are_atomic() -> Result<()> {
 #[test]
 fn swaps_by_the_daemon_are_atomic() -> Result<()> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    println!("by the daemon: {}", through_the_daemon((swaps()? / 20).max(50))?);
+    println!("by the daemon: {}", through_the_daemon((swaps()? / 20).max(25))?);
     Ok(())
 }
 
 fn swaps() -> Result<u32> {
-    env::var("ATOMICITY_SWAPS").map_or(Ok(300), |text| text.parse().context("ATOMICITY_SWAPS is not a number"))
+    env::var("ATOMICITY_SWAPS").map_or(Ok(150), |text| text.parse().context("ATOMICITY_SWAPS is not a number"))
 }

@@ -1,8 +1,10 @@
 //! A sender and its receiver, and how far each is.
 
-use std::sync::Arc;
+use anyhow::{Context, Result};
+use rustix::process::setpriority_process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// Datagrams of one lane that may be under way. Fewer than a CPU's backlog takes (`net.core.netdev_max_backlog`, 1,000), which is
@@ -14,6 +16,12 @@ const UNREAD: u64 = 1 << 18;
 
 /// After so long a sender goes on although nothing arrives: then something is lost, and how much is to be seen.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Priority of a lane's threads, as `nice` counts.
+const NICE: i32 = 10;
+
+/// How often a sender looks whether there is room at the latest.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What a sender, its receiver and those who watch them share.
 pub(crate) struct Lane {
@@ -27,6 +35,7 @@ pub(crate) struct Lane {
     closed: AtomicBool,
     ended: AtomicBool,
     backlog: Arc<Backlog>,
+    sender: OnceLock<Thread>,
 }
 
 /// How far the reader of records is behind all senders.
@@ -47,11 +56,19 @@ impl Lane {
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             backlog,
+            sender: OnceLock::new(),
         }
+    }
+
+    /// Puts the calling thread behind the kernel's own, which a grace period waits for, and behind who changes the policy.
+    /// The load is as full: whatever is left of the machine is the lanes'.
+    pub(crate) fn give_way() -> Result<()> {
+        setpriority_process(None, NICE).context("cannot be nice")
     }
 
     /// Waits until the sender may send `more` behind `position`; `false` when it is to end.
     pub(crate) fn has_room(&self, position: u64, more: u64) -> bool {
+        self.sender.get_or_init(thread::current);
         let since = Instant::now();
         while !self.closed.load(Ordering::Relaxed) {
             let full = position + more > self.delivered() + WINDOW;
@@ -60,7 +77,8 @@ impl Lane {
                 self.stalls.fetch_add(u64::from(lost), Ordering::Relaxed);
                 return true;
             }
-            thread::yield_now();
+            // Woken by what arrives; the reader of records wakes nobody.
+            thread::park_timeout(LOOK);
         }
         false
     }
@@ -73,6 +91,9 @@ impl Lane {
     /// All before this position have been judged: it is behind one that has arrived, and a lane keeps its order.
     pub(crate) fn delivered_to(&self, position: u64) {
         self.delivered.fetch_max(position, Ordering::Release);
+        if let Some(sender) = self.sender.get() {
+            sender.unpark();
+        }
     }
 
     pub(crate) fn sent(&self) -> u64 {

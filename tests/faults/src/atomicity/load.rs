@@ -18,6 +18,8 @@ use test_world::{Deadline, Node, Sandbox};
 const MOST: usize = 4;
 /// How long something that must happen may take.
 const SOON: Duration = Duration::from_secs(10);
+/// How often is looked whether something has happened.
+const LOOK: Duration = Duration::from_micros(200);
 /// How far a clock may move against the other before timestamps mean nothing, in nanoseconds.
 const STEP: u64 = 20_000;
 
@@ -55,7 +57,10 @@ impl Load {
         for lane in &load.lanes {
             let socket = internet.within(|| receiver::socket(lane.port))??;
             let (lane, ahead) = (lane.clone(), load.ahead);
-            load.receivers.push(thread::spawn(move || receiver::run(&lane, &socket, ahead)));
+            load.receivers.push(thread::spawn(move || {
+                Lane::give_way()?;
+                receiver::run(&lane, &socket, ahead)
+            }));
         }
         for lane in &load.lanes {
             let (lane, sandbox) = (lane.clone(), sandbox.clone());
@@ -78,7 +83,7 @@ impl Load {
             while lane.delivered() < target {
                 let (sent, delivered) = (lane.sent(), lane.delivered());
                 ensure!(!deadline.expired(), "CPU {}: {sent} sent, but nothing comes behind {delivered}", lane.cpu);
-                thread::yield_now();
+                thread::sleep(LOOK);
             }
         }
         Ok(())

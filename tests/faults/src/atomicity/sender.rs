@@ -35,6 +35,7 @@ struct Half {
 
 /// Sends until the lane is closed, from one CPU: what one CPU carries stays in its order.
 pub(crate) fn run(lane: &Lane, sources: [IpAddr; 2]) -> Result<Sent> {
+    Lane::give_way()?;
     let mut cpus = CpuSet::new();
     cpus.set(lane.cpu)?;
     sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {}", lane.cpu))?;
