@@ -41,12 +41,12 @@ use crate::instance::Instance;
 use crate::netlink::DeviceAddress;
 use crate::pins::Pins;
 use crate::shared::Shared;
-use filter_core::abi::SandboxConfig;
+use filter_core::abi::{MAX_SANDBOXES, SandboxConfig};
 use filter_policy::Compiled;
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,10 +128,6 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
-        if shared.config(explain::SHADOW)?.is_some() {
-            // An earlier daemon died while it explained.
-            Shared::clear(&pins, explain::SHADOW)?;
-        }
         Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]), kind })
     }
 
@@ -283,6 +279,24 @@ impl Dataplane {
     pub fn state(&self, slot: u32) -> Result<Option<SlotState>, Error> {
         let (config, generation) = (self.shared.config(slot)?, self.shared.generation(slot)?);
         Ok(config.zip(generation).map(|(config, generation)| SlotState { config, generation }))
+    }
+
+    /// Empties all slots but the `known` ones and those that have links: what an operation left that was never completed. Tells
+    /// which had something in them.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn sweep(&mut self, known: &BTreeSet<u32>) -> Result<Vec<u32>, Error> {
+        let mut kept: BTreeSet<u32> = self.linked_slots()?.into_iter().collect();
+        kept.extend(known);
+        let mut swept = Vec::new();
+        for slot in (0..MAX_SANDBOXES).filter(|slot| !kept.contains(slot)) {
+            if self.shared.is_occupied(slot)? {
+                Shared::clear(&self.pins, slot)?;
+                swept.push(slot);
+            }
+        }
+        Ok(swept)
     }
 
     /// Slots whose links are pinned, whoever did it.

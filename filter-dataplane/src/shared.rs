@@ -162,6 +162,14 @@ impl Shared {
         Ok(self.strays.get(&0, 0).map_err(Error::map("STRAYS"))?.iter().sum())
     }
 
+    /// Whether a slot holds anything.
+    pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
+        Ok(found(self.sandboxes.get(&slot, 0)).map_err(Error::map("SANDBOXES"))?.is_some()
+            || found(self.policies.get(&slot, 0)).map_err(Error::map("POLICIES"))?.is_some()
+            || found(self.counters.get(&slot, 0)).map_err(Error::map("COUNTERS"))?.is_some()
+            || found(self.flows.get(&slot, 0)).map_err(Error::map("FLOWS"))?.is_some())
+    }
+
     /// Empties a slot. When this returns no packet uses what was in it.
     pub(crate) fn clear(pins: &Pins, slot: u32) -> Result<(), Error> {
         together(["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"].map(|map| -> Call<'_> {

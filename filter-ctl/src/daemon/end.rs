@@ -36,14 +36,18 @@ pub(super) fn delete(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
 pub(super) fn detach(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
     let held = node.held(id)?.clone();
     let device = device_label(&held.sandbox, &held.record.device);
-    let state = if held.gone {
-        EndState::Gone
-    } else {
-        node.dataplane.detach(held.place())?;
-        EndState::Detached
-    };
+    if held.gone {
+        forget(node, id)?;
+        return Ok(Ended { id: id.to_owned(), device, state: EndState::Gone });
+    }
+    node.store.prepare(id, &Record { leaving: true, ..held.record.clone() })?;
+    fail_point("detach.prepared");
+    if let Err(error) = node.dataplane.detach(held.place()) {
+        node.store.drop_prepared(id);
+        return Err(error.into());
+    }
     forget(node, id)?;
-    Ok(Ended { id: id.to_owned(), device, state })
+    Ok(Ended { id: id.to_owned(), device, state: EndState::Detached })
 }
 
 fn forget(node: &mut Node, id: &str) -> Result<(), Refusal> {

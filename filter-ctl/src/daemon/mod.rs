@@ -46,14 +46,25 @@ pub struct Options {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::read(&options.config, options.config_required)?;
     let _lock = lock::state_dir(&options.state_dir)?;
+    // From here on a signal waits until what was begun is done, so that the socket is removed whenever it comes.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping; enforcement goes on");
+    };
     let listener = server::bind(&options.socket)?;
-    let served = serve(listener, config, &options).await;
+    let served = serve(listener, config, &options, stop).await;
     server::unbind(&options.socket);
     served
 }
 
 /// Takes over what an earlier daemon left, and answers until it is told to stop.
-async fn serve(listener: UnixListener, config: config::Config, options: &Options) -> anyhow::Result<()> {
+async fn serve(
+    listener: UnixListener,
+    config: config::Config,
+    options: &Options,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let ours = config.marks;
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
     reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
@@ -66,11 +77,6 @@ async fn serve(listener: UnixListener, config: config::Config, options: &Options
 
     let events = events::pump(kernel_events, names);
     tokio::spawn(reconcile::watch(node.clone()));
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping; enforcement goes on");
-    };
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, node, events, stop).await

@@ -4,12 +4,13 @@ use super::attachment::attachment;
 use super::node::{Held, Node};
 use super::store::{Pending, Record};
 use anyhow::Context;
+use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
 use filter_dataplane::{Attachment, Device, Namespace, Survey, fail_point, netlink};
 use filter_policy::{NetnsRef, compile, validate};
 use futures_util::StreamExt;
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,7 +29,10 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
             fail_point("adopt.between");
         }
     }
-    let known: Vec<u32> = node.sandboxes.values().map(|held| held.record.slot).collect();
+    let known: BTreeSet<u32> = node.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot).collect();
+    for slot in node.dataplane.sweep(&known)? {
+        tracing::warn!(slot, "what an unfinished operation left in this slot was removed");
+    }
     for slot in node.dataplane.linked_slots()? {
         if !known.contains(&slot) {
             tracing::warn!(slot, "a link is pinned that no record knows; it goes on enforcing and was left alone");
@@ -39,14 +43,28 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces.
+/// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces. A detachment that
+/// has begun is completed.
 fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
     let Pending { current, next } = pending;
     let Some(next) = next else {
         node.store.drop_prepared(id);
         return Ok(current);
     };
-    let enforced = node.dataplane.state(next.slot)?.filter(|state| state.config.incarnation == next.incarnation);
+    let state = node.dataplane.state(next.slot)?;
+    let foreign = state.is_some_and(|state| state.config.incarnation != next.incarnation);
+    let enforced = state.filter(|_| !foreign);
+    if next.leaving {
+        if enforced.is_some() && node.dataplane.attachment(next.place())? == Attachment::Whole {
+            node.store.drop_prepared(id);
+            return Ok(current);
+        }
+        if !foreign {
+            node.dataplane.detach(next.place())?;
+        }
+        node.store.remove(id)?;
+        return Ok(None);
+    }
     let took_effect = enforced.is_some_and(|state| {
         let sealed = state.config.flags & SandboxFlags::SEALED != 0;
         state.generation == next.generation && sealed == next.sealed
@@ -81,11 +99,14 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     }
     fail_point("adopt.linked");
     held.gone = false;
-    // The operator's configuration may be another than that of the earlier daemon.
+    // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
+    // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
     node.dataplane.switch(held.record.slot, &compiled)?;
-    node.hold(held);
-    Ok(())
+    let survey = survey(held.netns(), held.record.netns_inode);
+    let gateway = survey.and_then(|survey| survey.gateway(held.record.ifindex));
+    let gateway = gateway.unwrap_or_else(|| known_gateway(&held.config));
+    follow_gateway(node, held, gateway)
 }
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
@@ -176,7 +197,7 @@ fn survey(netns: Option<&NetnsRef>, inode: u64) -> Option<Survey> {
     Survey::take(&namespace).ok()
 }
 
-/// Keeps the gateway's addresses up to date.
+/// Keeps the gateway's addresses up to date, and holds the sandbox with them.
 fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6], Vec<IpAddr>)) -> anyhow::Result<()> {
     let Record { device, ifindex, netns_inode, incarnation, .. } = &held.record;
     let netns = held.netns().cloned();
@@ -189,10 +210,20 @@ fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6],
         gateway,
         up: true,
     };
-    let config = attachment(&node.config, &held.sandbox, &device, *incarnation);
+    let mut config = attachment(&node.config, &held.sandbox, &device, *incarnation);
+    if held.record.sealed {
+        config.flags |= SandboxFlags::SEALED;
+    }
     if config != held.config {
         node.dataplane.configure(held.record.slot, &config)?;
-        node.hold(Held { config, ..held });
     }
+    node.hold(Held { config, ..held });
     Ok(())
+}
+
+/// The gateway that the kernel was told of last.
+fn known_gateway(config: &SandboxConfig) -> ([u8; 6], Vec<IpAddr>) {
+    let gateways = &config.gateways[..usize::from(config.gateway_count)];
+    let address = |address: &Address| Ipv6Addr::from(address.0).to_canonical();
+    (config.gateway_mac, gateways.iter().map(address).collect())
 }

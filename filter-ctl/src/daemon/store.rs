@@ -4,7 +4,7 @@
 //! A daemon that died between finds the `.next` and asks the kernel which of the two it enforces.
 
 use anyhow::Context;
-use filter_dataplane::Place;
+use filter_dataplane::{Place, fail_point};
 use filter_policy::{Document, Lines};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -34,6 +34,9 @@ pub(super) struct Record {
     pub netns_inode: u64,
     /// Whether it has ended.
     pub sealed: bool,
+    /// Whether it is being taken off its device; only what is prepared can say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// When it was created, seconds since 1970.
     pub created: u64,
     /// When it was last changed, seconds since 1970.
@@ -56,6 +59,8 @@ impl Store {
     pub(super) fn open(state_dir: &Path) -> anyhow::Result<Store> {
         let directory = state_dir.join("sandboxes");
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let unfinished = directory.with_file_name("incarnations.next");
+        remove(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
         Ok(Store { directory })
     }
 
@@ -71,8 +76,13 @@ impl Store {
                 .with_context(|| format!("cannot read {}", path.display()))?,
         };
         let block = last.wrapping_add(1);
-        fs::write(&path, format!("{block}\n")).with_context(|| format!("cannot write {}", path.display()))?;
-        File::open(&path)?.sync_all()?;
+        // Replaced as a whole: whoever dies here leaves the old number or the new one.
+        let next = path.with_extension("next");
+        let written = File::create(&next)
+            .and_then(|mut file| file.write_all(format!("{block}\n").as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&next, &path))
+            .and_then(|()| self.directory.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all()));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(u32::from(block) << 16)
     }
 
@@ -121,10 +131,11 @@ impl Store {
         }
     }
 
-    /// Forgets a sandbox.
+    /// Forgets a sandbox; last what was prepared, which says that it is to be forgotten.
     pub(super) fn remove(&self, id: &str) -> anyhow::Result<()> {
-        for path in [self.next(id), self.current(id)] {
+        for path in [self.current(id), self.next(id)] {
             remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            fail_point("detach.removed");
         }
         self.sync()
     }

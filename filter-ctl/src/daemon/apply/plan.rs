@@ -150,6 +150,7 @@ impl Plan {
             ifindex: self.device.ifindex,
             netns_inode: self.device.netns_inode,
             sealed: false,
+            leaving: false,
             created,
             updated: now(),
         }
