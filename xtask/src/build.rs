@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Let the kernel program log each packet, for debugging
     #[arg(long)]
     pub(crate) debug_log: bool,
+    /// Build the command with its fail points as well, for the tests of tests/faults
+    #[arg(long)]
+    pub(crate) fail_points: bool,
     /// Treat the kernel program's warnings as errors
     #[arg(skip)]
     pub(crate) deny_warnings: bool,
@@ -42,7 +45,8 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
 /// Sets up, then builds the kernel program and the programs of the workspace.
 pub(crate) fn everything(options: &Options) -> Result<()> {
     kernel_program(options)?;
-    programs(options)
+    programs(options)?;
+    if options.fail_points { with_fail_points() } else { Ok(()) }
 }
 
 /// The kernel program as it is shipped, and one for tests that records every verdict: the file in which each is handed over, and
@@ -66,7 +70,7 @@ pub(crate) fn kernel_program(options: &Options) -> Result<()> {
 
 /// Builds the command with its fail points for the tests of `tests/faults`, into a folder of its own: no other program has them.
 /// What it has in common with the ordinary build is compiled once.
-pub(crate) fn with_fail_points() -> Result<()> {
+fn with_fail_points() -> Result<()> {
     Tool::cargo("build")
         .args(["--package", "filter-ctl", "--features", "fail-points", "--target-dir"])
         .arg(tool::target().join("faults"))

@@ -106,7 +106,8 @@ fn reset(copy: &Path) -> Result<()> {
 /// Builds the copy and runs tests in it. A mutant that does not build is an error, not a red test.
 fn is_green(copy: &Path, tests: &[String]) -> Result<bool> {
     let manifest = copy.join("Cargo.toml");
-    Tool::cargo("run").arg("--manifest-path").arg(&manifest).args(["--package", "xtask", "--", "build"]).run()?;
+    let build = ["--package", "xtask", "--", "build", "--fail-points"];
+    Tool::cargo("run").arg("--manifest-path").arg(&manifest).args(build).run()?;
     let (cargo, program) = tests.split_at(tests.iter().position(|argument| argument == "--").unwrap_or(tests.len()));
     let test = |more: &[&str]| {
         Tool::cargo("test").arg("--manifest-path").arg(&manifest).arg("--package").args(cargo).args(more)

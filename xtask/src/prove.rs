@@ -42,6 +42,16 @@ const PROOFS: &[Proof] = &[
                 .env("ATOMICITY_SWAPS", "10000")
         },
     },
+    Proof {
+        name: "kills",
+        shows: "a daemon killed at each of its fail points, ten times, and a hundred times at random lets nothing denied pass",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "kills", "--", "--nocapture"])
+                .env("KILLS_PER_POINT", "10")
+                .env("KILLS_AT_RANDOM", "100")
+        },
+    },
 ];
 
 /// Runs the named proofs, or all of them, and ends with a table.
@@ -53,7 +63,7 @@ pub(crate) fn task(names: &[String], list: bool) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    build::everything(&build::Options::default())?;
+    build::everything(&build::Options { fail_points: true, ..build::Options::default() })?;
     let mut steps = Steps::default();
     for proof in proofs {
         steps.run(&format!("{}: {}", proof.name, proof.shows), || (proof.command)().run());

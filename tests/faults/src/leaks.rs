@@ -52,7 +52,12 @@ impl Scope {
 
 /// Everything that is there at a moment, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeSet<String>);
+pub struct Snapshot {
+    /// BPF objects of the machine.
+    objects: BTreeSet<String>,
+    /// What is in the scope.
+    scoped: BTreeSet<String>,
+}
 
 impl Snapshot {
     /// Looks.
@@ -60,43 +65,46 @@ impl Snapshot {
     /// # Errors
     /// When something cannot be read.
     pub fn take(scope: &Scope) -> Result<Snapshot> {
-        let mut found = BTreeSet::new();
+        let mut objects = BTreeSet::new();
         // An object may go between its number and its description: an error of one is no news.
         for program in loaded_programs().flatten() {
-            found.insert(format!("program {} {}", program.id(), program.name_as_str().unwrap_or("?")));
+            objects.insert(format!("program {} {}", program.id(), program.name_as_str().unwrap_or("?")));
         }
         for map in loaded_maps().flatten() {
-            found.insert(format!("map {} {}", map.id(), map.name_as_str().unwrap_or("?")));
+            objects.insert(format!("map {} {}", map.id(), map.name_as_str().unwrap_or("?")));
         }
         for link in loaded_links().flatten() {
-            found.insert(format!("link {} of program {}", link.id(), link.program_id()));
+            objects.insert(format!("link {} of program {}", link.id(), link.program_id()));
         }
+        let mut found = BTreeSet::new();
         for directory in &scope.directories {
             files(directory, &mut found)?;
         }
         for node in &scope.nodes {
-            for question in ["ip -o link show", "ip rule show", "ip -6 rule show", "ip route show table all"] {
+            for question in ["ip rule show", "ip -6 rule show", "ip route show table all", "tc qdisc show"] {
                 ask(node, question, &mut found)?;
             }
             ask(node, "ip -6 route show table all", &mut found)?;
-            ask(node, "tc qdisc show", &mut found)?;
             for device in devices(node)? {
+                found.insert(format!("{}: device {device}", node.name()));
                 ask(node, &format!("tc filter show dev {device} ingress"), &mut found)?;
                 ask(node, &format!("tc filter show dev {device} egress"), &mut found)?;
             }
         }
-        Ok(Snapshot(found))
+        Ok(Snapshot { objects, scoped: found })
     }
 
-    /// What has come (`+`) and gone (`-`) since an earlier one.
+    /// What has come (`+`) and gone (`-`) since an earlier one. BPF objects that have gone are left out: they may have been somebody
+    /// else's.
     #[must_use]
     pub fn difference(&self, earlier: &Snapshot) -> Vec<String> {
-        let come = self.0.difference(&earlier.0).map(|line| format!("+ {line}"));
-        let gone = earlier.0.difference(&self.0).map(|line| format!("- {line}"));
-        come.chain(gone).collect()
+        let objects = self.objects.difference(&earlier.objects).map(|line| format!("+ {line}"));
+        let come = self.scoped.difference(&earlier.scoped).map(|line| format!("+ {line}"));
+        let gone = earlier.scoped.difference(&self.scoped).map(|line| format!("- {line}"));
+        objects.chain(come).chain(gone).collect()
     }
 
-    /// Waits until everything is as it is here.
+    /// Waits until everything is as it is here, and no BPF object is left that was not there.
     ///
     /// # Errors
     /// When it is not after twenty seconds; lists the difference.
@@ -205,9 +213,10 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_told() {
-        let of = |lines: &[&str]| Snapshot(lines.iter().map(|line| (*line).to_owned()).collect());
-        let (before, after) = (of(&["map 1 A", "map 2 B"]), of(&["map 2 B", "map 3 C"]));
-        assert_eq!(after.difference(&before), ["+ map 3 C", "- map 1 A"]);
+        let set = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        let before = Snapshot { objects: set(&["map 1 A", "map 2 B"]), scoped: set(&["pin A", "pin B"]) };
+        let after = Snapshot { objects: set(&["map 2 B", "map 3 C"]), scoped: set(&["pin B", "pin C"]) };
+        assert_eq!(after.difference(&before), ["+ map 3 C", "+ pin C", "- pin A"]);
         assert!(before.difference(&before).is_empty());
     }
 

@@ -19,6 +19,8 @@ pub struct Daemon {
     pin_dir: PathBuf,
     socket: PathBuf,
     config: PathBuf,
+    program: Option<PathBuf>,
+    environment: Vec<String>,
     process: Option<Process>,
 }
 
@@ -52,6 +54,8 @@ impl Daemon {
             pin_dir: world.pin_dir().join(name),
             socket: dir.join("api.sock"),
             config: file,
+            program: None,
+            environment: Vec::new(),
             dir,
             process: None,
         })
@@ -110,6 +114,34 @@ impl Daemon {
         process.wait(START_LIMIT)
     }
 
+    /// Waits for the end of a daemon that was not told to stop.
+    ///
+    /// # Errors
+    /// When none runs, or it does not end.
+    pub fn dies(&mut self) -> Result<Ended> {
+        self.process.take().context("no daemon runs")?.wait(START_LIMIT)
+    }
+
+    /// Sends it a signal, and waits for nothing.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.as_ref().context("no daemon runs")?.signal(signal)
+    }
+
+    /// Its process id while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Runs another build of the command, with one more variable in its environment.
+    pub fn with_program(mut self, program: &Path, variable: &str, value: &Path) -> Daemon {
+        self.program = Some(program.to_owned());
+        self.environment = vec!["env".to_owned(), format!("{variable}={}", value.display())];
+        self
+    }
+
     /// Uses the other daemon's state directory.
     pub fn with_state_of(mut self, other: &Daemon) -> Daemon {
         self.state_dir.clone_from(&other.state_dir);
@@ -159,12 +191,16 @@ impl Daemon {
     }
 
     fn spawn(&self, wrapper: &[&str]) -> Result<Process> {
-        let binary = binary()?;
+        let binary = match &self.program {
+            Some(program) => program.display().to_string(),
+            None => binary()?,
+        };
         let (state_dir, pin_dir) = (self.state_dir.display().to_string(), self.pin_dir.display().to_string());
         let (socket, config) = (self.socket.display().to_string(), self.config.display().to_string());
         let daemon = [&binary, "daemon", "--state-dir", &state_dir, "--pin-dir", &pin_dir];
         let options = ["--socket", &socket, "--config", &config];
-        self.host.spawn(&[wrapper, &daemon, &options].concat())
+        let environment: Vec<&str> = self.environment.iter().map(String::as_str).collect();
+        self.host.spawn(&[wrapper, &environment, &daemon, &options].concat())
     }
 }
 

@@ -31,8 +31,7 @@ pub(crate) fn task(filter: Option<&str>) -> Result<ExitCode> {
 pub(crate) fn run(filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     // Until the tests have run, not even that they can be built is known.
     tally.failed = 1;
-    build::everything(&build::Options::default())?;
-    build::with_fail_points()?;
+    build::everything(&build::Options { fail_points: true, ..build::Options::default() })?;
     Tool::cargo("test").args(["--workspace", "--no-run"]).run()?;
     tally.failed = 0;
 

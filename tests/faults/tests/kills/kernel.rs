@@ -1,0 +1,118 @@
+//! What the kernel holds, read from the pinned maps without the daemon.
+
+use anyhow::{Context, Result};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
+use filter_core::abi::{FlowKey, FlowValue, PolicyValue, SandboxConfig, SandboxFlags, VERSION};
+use std::collections::BTreeMap;
+use std::fs;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+
+/// Slots that are looked at: more than the test ever uses.
+const SLOTS: u32 = 16;
+
+/// What is in a slot. A part that is missing is `None` or zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// Number of the attachment.
+    pub(crate) incarnation: Option<u32>,
+    /// Whether nothing passes.
+    pub(crate) sealed: bool,
+    /// Prefixes that may open connections to the sandbox.
+    pub(crate) inbound: u16,
+    /// Generation of the policy.
+    pub(crate) generation: Option<u32>,
+    /// Whether there are counters and a flow table.
+    pub(crate) tables: [bool; 2],
+    /// Pinned links.
+    pub(crate) links: usize,
+}
+
+impl Slot {
+    /// Whether nothing is missing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.incarnation.is_some() && self.generation.is_some() && self.tables == [true; 2] && self.links == 2
+    }
+}
+
+/// All slots that hold something.
+pub(crate) fn slots(pin_dir: &Path) -> Result<BTreeMap<u32, Slot>> {
+    let root = pin_dir.join(format!("abi-{VERSION}"));
+    let maps = Maps::open(&root)?;
+    let mut found = BTreeMap::new();
+    for index in 0..SLOTS {
+        let slot = maps.slot(index, &root)?;
+        if slot != Slot::default() {
+            found.insert(index, slot);
+        }
+    }
+    Ok(found)
+}
+
+/// The pinned links of a slot.
+pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
+    let directory = pin_dir.join(format!("abi-{VERSION}/links"));
+    let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let prefix = format!("{slot}-");
+    let is_its = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    Ok(entries.flatten().map(|entry| entry.path()).filter(is_its).collect())
+}
+
+type Config = Array<MapData, [u8; size_of::<SandboxConfig>()]>;
+type Policy = LpmTrie<MapData, [u8; 16], [u8; size_of::<PolicyValue>()]>;
+type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowValue>()]>;
+
+struct Maps {
+    sandboxes: ArrayOfMaps<MapData, Config>,
+    policies: ArrayOfMaps<MapData, Policy>,
+    counters: ArrayOfMaps<MapData, PerCpuArray<MapData, u64>>,
+    flows: ArrayOfMaps<MapData, Flows>,
+}
+
+impl Maps {
+    fn open(root: &Path) -> Result<Maps> {
+        Ok(Maps {
+            sandboxes: pinned(root, "SANDBOXES")?,
+            policies: pinned(root, "POLICIES")?,
+            counters: pinned(root, "COUNTERS")?,
+            flows: pinned(root, "FLOWS")?,
+        })
+    }
+
+    fn slot(&self, index: u32, root: &Path) -> Result<Slot> {
+        let mut slot =
+            Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
+        if let Some(config) = found(self.sandboxes.get(&index, 0))? {
+            let bytes = config.get(&0, 0)?;
+            let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let at = offset_of!(SandboxConfig, inbound_count);
+            slot.incarnation = Some(word(offset_of!(SandboxConfig, incarnation)));
+            slot.sealed = word(offset_of!(SandboxConfig, flags)) & SandboxFlags::SEALED != 0;
+            slot.inbound = u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        }
+        if let Some(policy) = found(self.policies.get(&index, 0))? {
+            let bytes = policy.get(&Key::new(128, [0; 16]), 0).context("a policy without ::/0")?;
+            slot.generation = Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        }
+        slot.tables = [found(self.counters.get(&index, 0))?.is_some(), found(self.flows.get(&index, 0))?.is_some()];
+        Ok(slot)
+    }
+}
+
+fn pinned<V>(root: &Path, name: &str) -> Result<ArrayOfMaps<MapData, V>>
+where
+    ArrayOfMaps<MapData, V>: TryFrom<Map, Error = MapError>,
+{
+    let path = root.join("maps").join(name);
+    let data = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(Map::ArrayOfMaps(data).try_into()?)
+}
+
+fn found<T>(result: Result<T, MapError>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
