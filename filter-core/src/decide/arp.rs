@@ -16,7 +16,9 @@ pub(super) fn judge<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConf
         return Reason::Arp;
     };
     let Message { operation, sender, target, .. } = message;
-    let honest = message.mac == flow.source_mac && link::to_gateway_or_all(flow, sandbox);
+    let honest = message.mac == flow.source_mac
+        && link::to_gateway_or_all(flow, sandbox)
+        && link::ends_at(frame, flow.network + LENGTH as u32);
     let probe = operation == REQUEST && sender.low32() == 0 && owns(sandbox, &target);
     let spoken = owns(sandbox, &sender) && (is_gateway(sandbox, &target) || target == sender);
     if honest && (probe || spoken && (operation == REQUEST || operation == REPLY)) {

@@ -2,7 +2,7 @@
 
 use super::{is_gateway, link, neighbour, owns};
 use crate::abi::{SandboxConfig, SandboxFlags};
-use crate::packet::{Flow, Fragment};
+use crate::packet::{Flow, Fragment, Source};
 use crate::{Address, Reason};
 
 const SERVER_V4: u16 = 67;
@@ -16,20 +16,21 @@ const ALL_SERVERS_V6: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 
 /// A verdict on what looks like DHCP on the link; `None` for everything else, also for its ports towards far addresses.
 #[inline(always)]
-pub(super) fn judge(flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+pub(super) fn judge<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
     match (flow.source_port, flow.destination_port) {
         (SERVER_V4, CLIENT_V4) | (SERVER_V6, CLIENT_V6) => Some(Reason::Dhcp),
         (CLIENT_V4, SERVER_V4) => {
             let to_all = flow.destination == BROADCAST;
             let to_gateway = is_gateway(sandbox, &flow.destination);
             let own = (to_all && flow.source == NOBODY_V4) || owns(sandbox, &flow.source);
-            (to_all || to_gateway).then(|| client(flow, sandbox, own && link::to_gateway_or_all(flow, sandbox)))
+            (to_all || to_gateway).then(|| client(frame, flow, sandbox, own && link::to_gateway_or_all(flow, sandbox)))
         }
         (CLIENT_V6, SERVER_V6) => {
             let to_all = flow.destination == ALL_SERVERS_V6;
             let to_gateway = is_gateway(sandbox, &flow.destination);
             let own = neighbour::is_own_link_local(sandbox, &flow.source) || owns(sandbox, &flow.source);
-            (to_all || to_gateway).then(|| client(flow, sandbox, own && link::to_gateway_or_group(flow, sandbox)))
+            (to_all || to_gateway)
+                .then(|| client(frame, flow, sandbox, own && link::to_gateway_or_group(flow, sandbox)))
         }
         _ => None,
     }
@@ -51,6 +52,7 @@ pub(super) fn is_on(sandbox: &SandboxConfig) -> bool {
 }
 
 #[inline(always)]
-fn client(flow: &Flow, sandbox: &SandboxConfig, honest: bool) -> Reason {
-    if is_on(sandbox) && honest && flow.fragment == Fragment::Whole { Reason::GatewayDhcp } else { Reason::Dhcp }
+fn client<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig, honest: bool) -> Reason {
+    let whole = flow.fragment == Fragment::Whole && link::ends_at(frame, flow.transport + flow.transport_length);
+    if is_on(sandbox) && honest && whole { Reason::GatewayDhcp } else { Reason::Dhcp }
 }

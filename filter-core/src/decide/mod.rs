@@ -99,7 +99,7 @@ fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Opt
         return None;
     }
     match flow.protocol {
-        protocol::UDP => dhcp::judge(flow, sandbox),
+        protocol::UDP => dhcp::judge(frame, flow, sandbox),
         protocol::ICMP => match flow.icmp_type() {
             icmp4::ECHO_REQUEST | icmp4::ECHO_REPLY | icmp4::UNREACHABLE => None,
             icmp4::TIME_EXCEEDED | icmp4::PARAMETER_PROBLEM => None,

@@ -58,7 +58,7 @@ pub(super) fn router_solicitation<S: Source>(frame: &S, flow: &Flow, sandbox: &S
     let allowed = sandbox.flags & SandboxFlags::DHCP != 0;
     let own = flow.source == Address::UNSPECIFIED || speaks_as(sandbox, &flow.source);
     let to_whom = flow.destination == ALL_ROUTERS || is_gateway(sandbox, &flow.destination);
-    let on_link = from_the_link(flow) && link::to_gateway_or_group(flow, sandbox);
+    let on_link = from_the_link(flow) && is_for_the_link(frame, flow, sandbox);
     if allowed && own && to_whom && on_link && options_are_honest(frame, flow, SOLICITATION_LENGTH, SOURCE_LINK_LAYER) {
         Reason::GatewayDhcp
     } else {
@@ -111,9 +111,15 @@ fn from_the_link(flow: &Flow) -> bool {
     flow.hop_limit == 255 && flow.icmp_code() == 0
 }
 
+/// Whether the frame goes where the packet does, and carries nothing else.
+#[inline(always)]
+fn is_for_the_link<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> bool {
+    link::to_gateway_or_group(flow, sandbox) && link::ends_at(frame, flow.transport + flow.transport_length)
+}
+
 #[inline(always)]
 fn target<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Address> {
-    if flow.transport_length < LENGTH || !from_the_link(flow) || !link::to_gateway_or_group(flow, sandbox) {
+    if flow.transport_length < LENGTH || !from_the_link(flow) || !is_for_the_link(frame, flow, sandbox) {
         return None;
     }
     frame.load::<16>(flow.transport + 8).map(Address)

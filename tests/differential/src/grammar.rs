@@ -47,8 +47,18 @@ pub(crate) fn frame(random: &mut Random, way: Way) -> Vec<u8> {
     }
     frame.extend(u16::to_be_bytes(ethertype));
     frame.append(&mut body);
-    if random.percent(5) {
-        frame.extend(bytes(random, 20));
+    match random.below(20) {
+        0 => frame.extend(bytes(random, 20)),
+        // Filled up, sometimes with something.
+        1 | 2 if frame.len() < 64 => {
+            frame.resize(random.pick(&[60, 60, 64]).max(frame.len()), 0);
+            if random.percent(20)
+                && let Some(last) = frame.last_mut()
+            {
+                *last = 1;
+            }
+        }
+        _ => {}
     }
     frame
 }

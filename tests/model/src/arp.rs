@@ -15,7 +15,7 @@ struct Arp {
 /// Whether ARP from the sandbox speaks for itself and with the gateway.
 pub(crate) fn from_sandbox(sandbox: &Sandbox, frame: &Frame, body: &[u8]) -> bool {
     let Some(arp) = parse(body) else { return false };
-    if arp.sender_mac != frame.from {
+    if arp.sender_mac != frame.from || !frame.tidy {
         return false;
     }
     let to_gateway = frame.to == sandbox.gateway_mac;

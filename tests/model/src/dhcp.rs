@@ -35,9 +35,9 @@ pub(crate) fn is_own_question(sandbox: &Sandbox, frame: &Frame, packet: &Packet,
         (nobody || is_own(sandbox, packet.source)) && (unicast || frame.to == BROADCAST)
     } else {
         let own_link = is_link_local(packet.source) && !is_gateway(sandbox, packet.source);
-        (own_link || is_own(sandbox, packet.source)) && (unicast || is_group(frame.to))
+        (own_link || is_own(sandbox, packet.source)) && (unicast || is_group(frame.to, packet.destination))
     };
-    packet.piece == Piece::Whole && honest
+    packet.piece == Piece::Whole && honest && frame.tidy
 }
 
 /// A server's message, from the gateway.

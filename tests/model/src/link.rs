@@ -29,7 +29,10 @@ pub(crate) fn is_gateway(sandbox: &Sandbox, address: IpAddr) -> bool {
     sandbox.gateways.contains(&address)
 }
 
-/// Whether a MAC address is that of an IPv6 group, whichever (RFC 2464, section 7).
-pub(crate) fn is_group(mac: [u8; 6]) -> bool {
-    mac[..2] == [0x33, 0x33]
+/// Whether a MAC address is the one that stands for an IPv6 group (RFC 2464, section 7).
+pub(crate) fn is_group(mac: [u8; 6], group: IpAddr) -> bool {
+    match group {
+        IpAddr::V6(v6) if v6.is_multicast() => mac[..2] == [0x33; 2] && mac[2..] == v6.octets()[12..],
+        _ => false,
+    }
 }

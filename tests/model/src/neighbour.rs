@@ -31,7 +31,7 @@ pub(crate) fn from_sandbox(sandbox: &Sandbox, frame: &Frame, packet: &Packet, ki
     }
     let own = |address| is_own(sandbox, address) || is_link_local(address);
     let speaks = own(packet.source) && packet.source != NOBODY && !is_gateway(sandbox, packet.source);
-    let right_mac = frame.to == sandbox.gateway_mac || is_group(frame.to);
+    let right_mac = frame.tidy && (frame.to == sandbox.gateway_mac || is_group(frame.to, packet.destination));
     let asked = packet.destination == target || Some(packet.destination) == solicited_node(target);
     right_mac
         && match kind {
@@ -55,7 +55,8 @@ pub(crate) fn solicits_router(sandbox: &Sandbox, frame: &Frame, packet: &Packet,
     let own_link = is_link_local(packet.source) && !is_gateway(sandbox, packet.source);
     (nobody || is_own(sandbox, packet.source) || own_link)
         && (packet.destination == ALL_ROUTERS || is_gateway(sandbox, packet.destination))
-        && (frame.to == sandbox.gateway_mac || is_group(frame.to))
+        && (frame.to == sandbox.gateway_mac || is_group(frame.to, packet.destination))
+        && frame.tidy
         && honest(&options, SOLICITATION, frame.from)
 }
 

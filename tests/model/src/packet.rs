@@ -18,6 +18,8 @@ pub(crate) struct Frame {
     pub(crate) to: [u8; 6],
     pub(crate) from: [u8; 6],
     pub(crate) body: Body,
+    /// Nothing is behind the body, or only what fills a short frame up.
+    pub(crate) tidy: bool,
 }
 
 pub(crate) enum Body {
@@ -56,14 +58,25 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Frame, u8> {
         }
         (ethertype, at) = (inner, 18);
     }
-    let body = match ethertype {
+    let inside = &bytes[at..];
+    let (body, length) = match ethertype {
         0x8100 | 0x88a8 => return Err(VLAN),
-        0x0806 => Body::Arp(bytes[at..].to_vec()),
-        0x0800 => Body::Ip(ip4(&bytes[at..])?),
-        0x86dd => Body::Ip(ip6(&bytes[at..])?),
+        0x0806 => (Body::Arp(inside.to_vec()), 28),
+        0x0800 => (Body::Ip(ip4(inside)?), usize::from(u16_at(inside, 2).unwrap_or_default())),
+        0x86dd => (Body::Ip(ip6(inside)?), 40 + usize::from(u16_at(inside, 4).unwrap_or_default())),
         _ => return Err(ETHERTYPE),
     };
-    Ok(Frame { to, from, body })
+    Ok(Frame { to, from, body, tidy: is_padding(inside.get(length..).unwrap_or_default(), bytes.len()) })
+}
+
+/// Whether the end of a frame of `length` bytes is nothing, or zeros up to the least length that a frame has on a wire: 60 bytes,
+/// or 64 with a tag. Only ARP is short enough to need them, with 42 bytes or 46.
+fn is_padding(end: &[u8], length: usize) -> bool {
+    match (length, end.len()) {
+        (_, 0) => true,
+        (60, 14 | 18) | (64, 14 | 18) => end.iter().all(|byte| *byte == 0),
+        _ => false,
+    }
 }
 
 fn ip4(bytes: &[u8]) -> Result<Packet, u8> {

@@ -20,7 +20,7 @@ pub struct Frame {
     pub(crate) protocol: u8,
     pub(crate) later_fragment: bool,
     claimed: Option<u16>,
-    trailer: usize,
+    trailer: Vec<u8>,
     cut: Option<usize>,
 }
 
@@ -50,7 +50,7 @@ impl Frame {
             protocol,
             later_fragment: false,
             claimed: None,
-            trailer: 0,
+            trailer: Vec::new(),
             cut: None,
         }
     }
@@ -195,9 +195,15 @@ impl Frame {
         self
     }
 
-    /// Adds bytes behind the IP packet, as Ethernet does to fill up short frames.
+    /// Adds zeros behind the packet, as Ethernet does to fill up short frames.
     pub fn trailer(mut self, bytes: usize) -> Frame {
-        self.trailer = bytes;
+        self.trailer.resize(bytes, 0);
+        self
+    }
+
+    /// Overwrites bytes of what is behind the packet.
+    pub fn trailer_bytes(mut self, at: usize, bytes: &[u8]) -> Frame {
+        self.trailer[at..at + bytes.len()].copy_from_slice(bytes);
         self
     }
 
@@ -228,7 +234,7 @@ impl Frame {
             let length = self.claimed.unwrap_or(truth as u16).to_be_bytes();
             bytes[network + at..network + at + 2].copy_from_slice(&length);
         }
-        bytes.resize(bytes.len() + self.trailer, 0);
+        bytes.extend(&self.trailer);
         bytes.truncate(self.cut.unwrap_or(bytes.len()));
         bytes
     }

@@ -59,6 +59,26 @@ fn solicitations() -> Vec<Row> {
         row("asks by a unicast to a neighbour's mac", Free, ask().link_to([2, 0, 0, 0, 0, 9]), Neighbour),
         row("asks by broadcast", Free, ask().link_to([0xff; 6]), Neighbour),
         row("asks with five options", Free, (0..4).fold(ask(), |frame, _| option(frame, NONCE, [0; 6])), Neighbour),
+        row("asks the group by another group's mac", Free, ask().link_to([0x33, 0x33, 0, 0, 0, 1]), Neighbour),
+        row("asks the group by its mac but for a bit", Free, ask().link_to([0x33, 0x33, 0xff, 0, 0, 0]), Neighbour),
+        row("asks the group by an ipv4 group's mac", Free, ask().link_to([1, 0, 0x5e, 0, 0, 1]), Neighbour),
+        row("asks the group by the gateway's mac", Free, ask().link_to(GATEWAY_MAC), GatewayNeighbour),
+        row(
+            "asks the gateway itself by a group's mac",
+            Free,
+            with(135, GATEWAY, GATEWAY, SOURCE).link_to([0x33, 0x33, 0, 0, 0, 1]),
+            Neighbour,
+        ),
+        row("detects a duplicate by all nodes' mac", Free, detect().link_to([0x33, 0x33, 0, 0, 0, 1]), Neighbour),
+        row("asks with a byte behind", Free, ask().trailer(1), Neighbour),
+        row("asks with padding behind", Free, ask().trailer(18), Neighbour),
+        row("asks with a kilobyte behind", Free, ask().trailer(1_000).trailer_bytes(0, b"hide"), Neighbour),
+        row(
+            "detects a duplicate with something behind",
+            Free,
+            detect().trailer(4).trailer_bytes(0, b"hide"),
+            Neighbour,
+        ),
         row("asks a far address", Free, with(135, "2001:db8:10::10", "2001:db8:10::10", SOURCE), Neighbour),
     ]
 }
@@ -96,6 +116,19 @@ fn advertisements() -> Vec<Row> {
         ),
         row("answers with a source's link-layer address", Free, answer().transport_bytes(24, &[SOURCE]), Neighbour),
         row("answers with two, the second another's", Free, option(answer(), TARGET, GATEWAY_MAC), Neighbour),
+        row(
+            "answers all nodes by another group's mac",
+            Free,
+            with(136, ALL_NODES, OWN, TARGET).link_to([0x33, 0x33, 0, 0, 0, 2]),
+            Neighbour,
+        ),
+        row("answers the gateway by all nodes' mac", Free, answer().link_to([0x33, 0x33, 0, 0, 0, 1]), Neighbour),
+        row(
+            "answers all nodes with something behind",
+            Free,
+            with(136, ALL_NODES, OWN, TARGET).trailer(4).trailer_bytes(0, b"hide"),
+            Neighbour,
+        ),
         row("answers from afar", Free, answer().hops(64), Neighbour),
     ]
 }
@@ -125,6 +158,18 @@ fn routers() -> Vec<Row> {
             GatewayDhcp,
         ),
         row("asks for routers, switched off", Free, solicit().from(&link_local), Dhcp),
+        row(
+            "asks for routers by all nodes' mac",
+            WithDhcp,
+            solicit().from(&link_local).link_to([0x33, 0x33, 0, 0, 0, 1]),
+            Dhcp,
+        ),
+        row(
+            "asks for routers with something behind",
+            WithDhcp,
+            solicit().from(&link_local).trailer(4).trailer_bytes(0, b"hide"),
+            Dhcp,
+        ),
         row("asks for routers from afar", WithDhcp, solicit().hops(64), Dhcp),
         row("asks for routers as a neighbour", WithDhcp, solicit().from(NEIGHBOUR), Dhcp),
         row("asks all nodes for routers", WithDhcp, ip(ALL_NODES, 58, &[133, 0, 0, 0, 0, 0, 0, 0]).hops(255), Dhcp),
