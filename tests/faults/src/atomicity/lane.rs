@@ -32,6 +32,7 @@ pub(crate) struct Lane {
     sent: AtomicU64,
     delivered: AtomicU64,
     stalls: AtomicU64,
+    gaps: AtomicU64,
     closed: AtomicBool,
     ended: AtomicBool,
     backlog: Arc<Backlog>,
@@ -53,6 +54,7 @@ impl Lane {
             sent: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             backlog,
@@ -107,6 +109,15 @@ impl Lane {
     /// How often the sender went on although nothing had arrived for long.
     pub(crate) fn stalls(&self) -> u64 {
         self.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Something that both policies allow is missing.
+    pub(crate) fn gap(&self) {
+        self.gaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gaps(&self) -> u64 {
+        self.gaps.load(Ordering::Relaxed)
     }
 
     /// Tells the sender to end.

@@ -79,7 +79,9 @@ pub(crate) fn run(lane: &Lane, socket: &UdpSocket, ahead: u64) -> Result<Receive
             });
             let Some(stamp) = stamp else { bail!("a datagram without a timestamp") };
             let arrived = u64::try_from(Duration::from(stamp).as_nanos())?.saturating_sub(ahead);
-            received.take(payload, arrived);
+            if !received.take(payload, arrived) {
+                lane.gap();
+            }
             behind = Some(payload.position + 1);
         }
         if let Some(position) = behind {
@@ -90,17 +92,19 @@ pub(crate) fn run(lane: &Lane, socket: &UdpSocket, ahead: u64) -> Result<Receive
 }
 
 impl Received {
-    fn take(&mut self, payload: Payload, arrived: u64) {
+    /// Takes in a datagram; `false` when it is not the one that was due.
+    fn take(&mut self, payload: Payload, arrived: u64) -> bool {
         let Payload { stream, sequence, sent, .. } = payload;
         self.streams[stream] += 1;
         let Kind::Shared = STREAMS[stream].kind else {
             self.arrivals.push(Arrival { kind: STREAMS[stream].kind, sent, arrived });
-            return;
+            return true;
         };
         let due = std::mem::replace(&mut self.next[stream], sequence + 1);
         if sequence != due && self.wrong.len() < TOLD {
             let to = STREAMS[stream].destination;
             self.wrong.push(format!("to {to}, which both policies allow: number {due} was due, {sequence} came"));
         }
+        sequence == due
     }
 }
