@@ -49,6 +49,9 @@ pub fn in_the_kernel(swaps: u32) -> Result<Report> {
             (2..=swaps + 1).try_for_each(|generation| {
                 let policy = of(generation);
                 timed(&mut log, || Ok(dataplane.switch(place.slot, &policy)?))?;
+                if generation % 1_000 == 0 {
+                    println!("in the kernel: generation {generation} of {}", swaps + 1);
+                }
                 load.carry_on()
             })
         });
