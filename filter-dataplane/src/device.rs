@@ -21,7 +21,7 @@ pub struct Device {
     pub gateway_mac: [u8; 6],
     /// Addresses of the gateway.
     pub gateway: Vec<IpAddr>,
-    /// Whether it is switched on.
+    /// Whether packets can have come from it already: it is switched on, and somebody is or was at the far end.
     pub up: bool,
 }
 
@@ -103,7 +103,7 @@ impl Device {
         Ok(Device {
             gateway,
             gateway_mac,
-            up: link.up,
+            up: link.up && (link.carrier || link.received > 0),
             name: link.name,
             ifindex: link.ifindex,
             netns,

@@ -32,6 +32,10 @@ pub struct Link {
     pub other_netns: Option<i32>,
     /// Whether it is switched on.
     pub up: bool,
+    /// Whether somebody is at the far end: the peer of a veth is up, a TAP device has a reader.
+    pub carrier: bool,
+    /// Packets that it has received.
+    pub received: u64,
 }
 
 /// An address of a device, with the prefix it is on.
@@ -208,6 +212,8 @@ fn to_link(message: LinkMessage) -> Link {
         leads_to: None,
         other_netns: None,
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        received: 0,
     };
     for attribute in message.attributes {
         match attribute {
@@ -215,6 +221,7 @@ fn to_link(message: LinkMessage) -> Link {
             LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok(),
             LinkAttribute::Controller(index) => link.controller = Some(index),
             LinkAttribute::Link(index) => link.leads_to = Some(index),
+            LinkAttribute::Stats64(counters) => link.received = counters.rx_packets,
             LinkAttribute::LinkNetNsId(number) => link.other_netns = Some(number),
             LinkAttribute::LinkInfo(infos) => {
                 link.kind = infos.into_iter().find_map(|info| match info {

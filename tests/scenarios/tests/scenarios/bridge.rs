@@ -2,11 +2,17 @@
 
 use anyhow::Result;
 use filter_core::Reason::{self, Arp, DestinationMac, ProtectedHost, ProtectedSandbox};
-use test_scenarios::{Probe, SOON, Stage, http, ping, udp};
-use test_world::internet::{WEB, WEB6};
-use test_world::{Node, wait_until};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use test_packets::{Offload, RawSocket};
+use test_scenarios::{Outcome, Probe, SOON, Stage, http, ping, udp};
+use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_world::{Node, UdpProbe, wait_until};
 
 const BRIDGE_MAC: &str = "02:00:00:00:bb:01";
+/// How soon a client must know that it was denied: long before any client's time-out.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A bridge with a gateway, and two sandboxes on it that are attached with nothing denied.
 struct Bridge {
@@ -50,6 +56,25 @@ impl Bridge {
         Ok(Bridge { stage, one, two })
     }
 
+    /// A node on the bridge that is not filtered.
+    fn stranger(&self) -> Result<Node> {
+        let (host, stranger) = (self.stage.world.host(), self.stage.world.node("stranger")?);
+        host.ip_batch(&format!(
+            "link add port9 type veth peer name eth0 address 02:00:00:00:bb:09 netns {}\n\
+             link set port9 master br0 up\n",
+            stranger.name()
+        ))?;
+        stranger.ip_batch(
+            "link set eth0 up\naddress add 198.51.101.9/24 dev eth0\naddress add 2001:db8:a0ff::9/64 dev eth0 nodad\n",
+        )?;
+        let gateway = ping(address("198.51.101.1"));
+        anyhow::ensure!(
+            wait_until(SOON, || gateway.gets_through(&stranger, false).unwrap_or(false)),
+            "it is on the bridge"
+        );
+        Ok(stranger)
+    }
+
     fn counted(&self, reason: Reason) -> Result<u64> {
         Ok(self.stage.daemon.status("port2")?.counters.reasons.get(reason.name()).copied().unwrap_or(0))
     }
@@ -67,6 +92,101 @@ impl Bridge {
         assert!(self.counted(reason)? > before, "{}: {:?}", reason.name(), self.stage.daemon.status("port2")?.counters);
         Ok(())
     }
+}
+
+#[test]
+fn bridged_packets_that_iptables_does_not_see() -> Result<()> {
+    everything_with_bridge_nf("nfzero", "0")
+}
+
+#[test]
+fn bridged_packets_that_iptables_sees() -> Result<()> {
+    everything_with_bridge_nf("nfone", "1")
+}
+
+/// What a port may and may not, with `bridge-nf-call-iptables` and its twin for IPv6 at a value.
+fn everything_with_bridge_nf(name: &str, value: &str) -> Result<()> {
+    let bridge = Bridge::new(name)?;
+    let (host, one) = (bridge.stage.world.host(), &bridge.one);
+    let switches = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+    host.sysctls(&switches.map(|switch| (switch, value)))?;
+    bridge.stage.daemon.apply(&format!(
+        "version: 1\nid: port2\nattach: {{ interface: port2 }}\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
+         network: {{ denyOut: [\"0.0.0.0/0\"], allowOut: [{WEB}, \"{WEB6}\", 198.51.101.3, \"2001:db8:a0ff::3\"] }}\n"
+    ))?;
+    for allowed in [IpAddr::from(WEB), WEB6.into()] {
+        for probe in [http(allowed), udp(allowed), ping(allowed)] {
+            assert_eq!(probe.ask(one, SOON)?, Outcome::Through, "{probe}");
+        }
+    }
+    let mut wire = host.sniff("up0")?;
+    for denied in [IpAddr::from(WEB_NEIGHBOUR), WEB6_NEIGHBOUR.into()] {
+        let began = Instant::now();
+        assert_eq!(http(denied).ask(one, SOON)?, Outcome::Refused, "{denied}");
+        assert!(began.elapsed() < AT_ONCE, "{denied} after {:?}", began.elapsed());
+        let told = one.udp_probe_within(AT_ONCE, denied, 9000)?;
+        let kind = if denied.is_ipv4() { ErrorKind::HostUnreachable } else { ErrorKind::PermissionDenied };
+        assert!(matches!(&told, UdpProbe::Rejected(error) if error.kind() == kind), "{denied}: {told:?}");
+        assert_eq!(ping(denied).ask(one, AT_ONCE)?, Outcome::Prohibited, "{denied}");
+        assert_eq!(wire.count_to(denied)?, 0, "{denied}: something left");
+    }
+    // The neighbour, though the document allows it: by its address, and in the gateway's place of what is allowed.
+    let (other, other6) = (address("198.51.101.3"), address("2001:db8:a0ff::3"));
+    let known = "lladdr 02:00:00:00:bb:03 dev eth0 nud permanent";
+    one.ip_batch(&format!("neighbour replace {other} {known}\nneighbour replace {other6} {known}\n"))?;
+    bridge.denies(ProtectedSandbox, &[udp(other), ping(other6), udp(other6)])?;
+    let gateways = ["198.51.101.1", "2001:db8:a0ff::1"];
+    one.ip_batch(&gateways.map(|gateway| format!("neighbour replace {gateway} {known}\n")).concat())?;
+    bridge.denies(DestinationMac, &[udp(WEB), ping(WEB), udp(WEB6), ping(WEB6)])?;
+    // The other way round too.
+    let back = "lladdr 02:00:00:00:bb:02 dev eth0 nud permanent";
+    bridge
+        .two
+        .ip_batch(&format!("neighbour replace 198.51.101.2 {back}\nneighbour replace 2001:db8:a0ff::2 {back}\n"))?;
+    let mut inside = one.sniff("eth0")?;
+    for probe in [udp(address("198.51.101.2")), ping(address("2001:db8:a0ff::2"))] {
+        assert!(!probe.gets_through(&bridge.two, false)?, "{probe}");
+        assert_eq!(inside.count(|frame| probe.is_in(frame))?, 0, "{probe} arrived");
+    }
+    for switch in switches {
+        let is = host.within(|| std::fs::read_to_string(format!("/proc/sys/{}", switch.replacen('.', "/", 2))))??;
+        assert_eq!(is.trim(), value, "{switch}");
+    }
+    Ok(())
+}
+
+/// What a bridge floods to every port carries nothing of the sandbox's beside the question itself.
+#[test]
+fn nothing_rides_behind_a_question_that_everybody_gets() -> Result<()> {
+    let bridge = Bridge::new("flooded")?;
+    let watcher = bridge.stranger()?;
+    let (mut everybody, mut other) = (watcher.sniff("eth0")?, bridge.two.sniff("eth0")?);
+    let mine = [2, 0, 0, 0, 0xbb, 2];
+    let ask = [
+        [0xff; 6].as_slice(),
+        &mine,
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+        &mine,
+        &[198, 51, 101, 2],
+        &[0; 6],
+        &[198, 51, 101, 1],
+    ]
+    .concat();
+    let behind = |tail: &[u8]| [ask.as_slice(), tail].concat();
+    for (frame, passes) in [(behind(&[0; 18]), true), (behind(b"secret"), false), (behind(&[0; 100]), false)] {
+        let denied = bridge.counted(Arp)?;
+        bridge.one.within(|| RawSocket::open("eth0")?.send(&frame, Offload::default()))??;
+        let mut arrived = || everybody.count(|seen| seen == frame).unwrap_or(0);
+        if passes {
+            assert!(wait_until(SOON, || arrived() == 1), "{} bytes do not arrive", frame.len());
+        } else {
+            assert!(wait_until(SOON, || bridge.counted(Arp).is_ok_and(|now| now > denied)), "{} bytes", frame.len());
+            assert_eq!(arrived(), 0, "{} bytes arrive", frame.len());
+        }
+    }
+    // The neighbour's own filter takes in nothing of it: it does not come from the gateway.
+    assert_eq!(other.count(|frame| frame[6..12] == mine)?, 0);
+    Ok(())
 }
 
 #[test]
@@ -101,20 +221,7 @@ fn neighbours_on_a_bridge_do_not_reach_each_other() -> Result<()> {
 #[test]
 fn a_stranger_on_the_bridge_does_not_reach_a_sandbox() -> Result<()> {
     let bridge = Bridge::new("stranger")?;
-    let (host, stranger) = (bridge.stage.world.host(), bridge.stage.world.node("stranger")?);
-    host.ip_batch(&format!(
-        "link add port9 type veth peer name eth0 address 02:00:00:00:bb:09 netns {}\n\
-         link set port9 master br0 up\n",
-        stranger.name()
-    ))?;
-    stranger.ip_batch(
-        "link set eth0 up\naddress add 198.51.101.9/24 dev eth0\naddress add 2001:db8:a0ff::9/64 dev eth0 nodad\n",
-    )?;
-    let gateway = ping(address("198.51.101.1"));
-    anyhow::ensure!(
-        wait_until(SOON, || gateway.gets_through(&stranger, false).unwrap_or(false)),
-        "it is on the bridge"
-    );
+    let stranger = bridge.stranger()?;
     let echo = bridge.one.udp_echo(9000)?;
     // Not even where the document lets its address in: it speaks past the gateway.
     bridge.stage.daemon.apply(

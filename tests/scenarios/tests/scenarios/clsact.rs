@@ -302,14 +302,14 @@ fn doctor_tells_who_is_ahead() -> Result<()> {
 }
 
 /// Datagrams to port 9000 of an address, as many as go. Ends when dropped, or after a minute.
-struct Flood {
+pub(crate) struct Flood {
     sent: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Flood {
-    fn start(node: &Node, to: impl Into<IpAddr>) -> Result<Flood> {
+    pub(crate) fn start(node: &Node, to: impl Into<IpAddr>) -> Result<Flood> {
         let to = SocketAddr::new(to.into(), 9000);
         let socket = node.within(|| UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }))??;
         let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -326,7 +326,7 @@ impl Flood {
         Ok(Flood { sent, stop, thread: Some(thread) })
     }
 
-    fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 }

@@ -24,3 +24,4 @@ mod tap;
 mod together;
 mod tricks;
 mod watch;
+mod window;
