@@ -6,7 +6,7 @@
 //! | `KILLS_PER_POINT` | kills at each point | 1 |
 //! | `KILLS_AT_RANDOM` | kills at random | 6 |
 //! | `KILLS_SEED` | what the random moments come from; printed | the time |
-//! | `KILLS_ONLY` | points whose name begins so | all |
+//! | `KILLS_ONLY` | operations, with commas between them | all |
 #![forbid(unsafe_code)]
 
 mod flood;
@@ -111,8 +111,11 @@ fn tasks() -> Result<[VecDeque<Task>; 2]> {
     let seed = number("KILLS_SEED", now)?;
     println!("KILLS_SEED={seed}");
     let only = env::var("KILLS_ONLY").unwrap_or_default();
+    let is_wanted = |operation: &Operation| {
+        only.is_empty() || only.split(',').any(|name| name.eq_ignore_ascii_case(&format!("{operation:?}")))
+    };
     let rounds = usize::try_from(number("KILLS_PER_POINT", 1)?)?;
-    let points = POINTS.iter().filter(|(point, _)| point.starts_with(&only)).enumerate();
+    let points = POINTS.iter().filter(|(_, operation)| is_wanted(operation)).enumerate();
     let mut tasks = [VecDeque::new(), VecDeque::new()];
     for (index, (point, operation)) in points {
         for round in 0..rounds {
