@@ -105,13 +105,16 @@ fn reset(copy: &Path) -> Result<()> {
 
 /// Builds the copy and runs tests in it. A mutant that does not build is an error, not a red test.
 fn is_green(copy: &Path, tests: &[String]) -> Result<bool> {
-    let manifest = copy.join("Cargo.toml");
-    let build = ["--package", "xtask", "--", "build", "--fail-points"];
-    Tool::cargo("run").arg("--manifest-path").arg(&manifest).args(build).run()?;
-    let (cargo, program) = tests.split_at(tests.iter().position(|argument| argument == "--").unwrap_or(tests.len()));
-    let test = |more: &[&str]| {
-        Tool::cargo("test").arg("--manifest-path").arg(&manifest).arg("--package").args(cargo).args(more)
+    // All in the copy's own target folder: the tests start the programs that lie beside them there.
+    let cargo = |subcommand: &str| {
+        let tool = Tool::cargo(subcommand).env("CARGO_TARGET_DIR", copy.join("target").display().to_string());
+        tool.arg("--manifest-path").arg(copy.join("Cargo.toml"))
     };
+    // Its own xtask: what that builds, and where to, is fixed when it is compiled.
+    cargo("build").args(["--package", "xtask"]).run()?;
+    Tool::new(copy.join("target/debug/xtask")).args(["build", "--fail-points"]).run()?;
+    let (named, program) = tests.split_at(tests.iter().position(|argument| argument == "--").unwrap_or(tests.len()));
+    let test = |more: &[&str]| cargo("test").arg("--package").args(named).args(more);
     test(&["--no-run"]).run()?;
     Ok(test(&[]).args(program).status()?.success())
 }
