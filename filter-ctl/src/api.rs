@@ -8,6 +8,7 @@
 //! | `GET /v1/sandboxes/{id}` | | 200 [`SandboxStatus`] |
 //! | `DELETE /v1/sandboxes/{id}` | | 200 [`Ended`]: sealed |
 //! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
+//! | `POST /v1/slots/{slot}/detach` | | 200 [`Ended`]: hooks that no record knows are detached |
 //! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
 //! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] or [`Missed`] a line as they happen (`application/x-ndjson`) |
 //!
@@ -36,6 +37,19 @@ pub struct Health {
     pub sandboxes: usize,
     /// Packets on devices that belong to no sandbox.
     pub strays: u64,
+    /// Hooks that no record knows.
+    #[serde(default)]
+    pub orphans: Vec<Orphan>,
+}
+
+/// Hooks on a device that no record knows: they enforce the last policy of a sandbox whose record somebody has removed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// Their slot, by which they can be detached.
+    pub slot: u32,
+    /// Their device.
+    pub device: String,
 }
 
 /// Documents to apply: all of them or none.

@@ -164,6 +164,26 @@ pub(crate) fn detach(pins: &Pins, place: Place) -> Result<(), Error> {
     Hook::ALL.into_iter().try_for_each(|hook| Spot { pins, place, hook }.detach())
 }
 
+/// The device that belongs to a slot in a namespace, by the maps that are pinned for it.
+pub(crate) fn ifindex_of(pins: &Pins, netns_inode: u64, slot: u32) -> Result<Option<u32>, Error> {
+    let pinned = |name| MapData::from_pin(pins.namespace(netns_inode).join(name)).map_err(Error::map(name));
+    let slots = Array::<_, Pod<SlotEntry>>::try_from(Map::Array(pinned("SLOTS")?)).map_err(Error::map("SLOTS"))?;
+    for entry in slots.iter() {
+        let entry = entry.map_err(Error::map("SLOTS"))?.0;
+        if entry.ifindex != 0 && entry.slot == slot {
+            return Ok(Some(entry.ifindex));
+        }
+    }
+    let overflow = HashMap::<_, u32, Pod<SlotEntry>>::try_from(Map::HashMap(pinned("OVERFLOW")?));
+    for entry in overflow.map_err(Error::map("OVERFLOW"))?.iter() {
+        let (ifindex, entry) = entry.map_err(Error::map("OVERFLOW"))?;
+        if entry.0.slot == slot {
+            return Ok(Some(ifindex));
+        }
+    }
+    Ok(None)
+}
+
 fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
     let program = ebpf.program_mut(hook.program()).expect("the object has the program");
     program.try_into().expect("the program is a classifier")

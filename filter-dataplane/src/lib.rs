@@ -272,6 +272,19 @@ impl Dataplane {
         Shared::clear(&self.pins, place.slot)
     }
 
+    /// Where the hooks of a slot are, whoever attached them; `None` when no device belongs to it.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn place_of(&self, slot: u32) -> Result<Option<Place>, Error> {
+        for netns_inode in self.pins.namespaces()? {
+            if let Some(ifindex) = instance::ifindex_of(&self.pins, netns_inode, slot)? {
+                return Ok(Some(Place { slot, netns_inode, ifindex }));
+            }
+        }
+        Ok(None)
+    }
+
     /// What the kernel enforces in a slot; `None` when it is empty.
     ///
     /// # Errors

@@ -53,6 +53,13 @@ impl Pins {
         self.root.join("netns").join(inode.to_string())
     }
 
+    /// Namespaces that something is pinned for.
+    pub(crate) fn namespaces(&self) -> Result<Vec<u64>, Error> {
+        let directory = self.root.join("netns");
+        let entries = fs::read_dir(&directory).map_err(Error::file("read", &directory))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
     /// Removes what is pinned for a namespace that has no sandbox any more.
     pub(crate) fn forget_namespace(&self, inode: u64) -> Result<(), Error> {
         let directory = self.namespace(inode);

@@ -97,8 +97,11 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  filter-ctl detach agent")]
     Detach {
         /// Ids of sandboxes, deleted ones too
-        #[arg(required = true, value_parser = id, value_name = "ID")]
+        #[arg(required_unless_present = "slots", value_parser = id, value_name = "ID")]
         ids: Vec<SandboxId>,
+        /// A slot whose hooks no record knows, as `doctor` lists them
+        #[arg(long = "slot", value_name = "SLOT")]
+        slots: Vec<u32>,
     },
     /// Check documents without a daemon and without rights
     ///
@@ -243,6 +246,7 @@ mod tests {
             "get --socket /tmp/s --color never",
             "delete a b c",
             "detach a",
+            "detach --slot 7 --slot 8",
             "check -f -",
             "watch",
             "watch a --json",

@@ -12,7 +12,7 @@ use super::{
     output::{self, BAD, Cell, GOOD, Output, PLAIN, WARN},
     start,
 };
-use crate::api::{SandboxStatus, State};
+use crate::api::{Orphan, SandboxStatus, State};
 use crate::daemon::{
     config::{self, Config},
     marks,
@@ -55,6 +55,8 @@ pub(super) async fn run(client: &Client, output: &mut Output, config: Option<Pat
         Ok(sandboxes) => {
             findings.push(good("daemon", format!("answers, sandboxes: {}", sandboxes.len())));
             findings.extend(sandboxes.iter().flat_map(|status| sandbox(&config, status)));
+            let health = client.get::<crate::api::Health>("/v1/health").await?;
+            findings.extend(health.orphans.iter().map(orphan));
         }
         Err(failure) => {
             findings.push(bad(
@@ -192,6 +194,12 @@ fn programs_ahead(what: &str, config: &Config, status: &SandboxStatus) -> Vec<Fi
         })
     };
     orders.iter().filter_map(told).collect()
+}
+
+/// Hooks that no record knows.
+fn orphan(Orphan { slot, device }: &Orphan) -> Finding {
+    let found = format!("hooks on {device} enforce a policy that no record knows");
+    warning(format!("slot {slot}"), found, format!("bring the device down, then filter-ctl detach --slot {slot}"))
 }
 
 fn good(what: impl Into<String>, found: impl Into<String>) -> Finding {

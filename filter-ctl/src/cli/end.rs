@@ -15,15 +15,22 @@ pub(super) async fn delete(client: &Client, output: &mut Output, ids: &[SandboxI
     each(output, ids, async |id| client.delete(&format!("/v1/sandboxes/{id}")).await).await
 }
 
-pub(super) async fn detach(client: &Client, output: &mut Output, ids: &[SandboxId]) -> Result<ExitCode, Failure> {
-    each(output, ids, async |id| client.post(&format!("/v1/sandboxes/{id}/detach"), &()).await).await
+pub(super) async fn detach(
+    client: &Client,
+    output: &mut Output,
+    ids: &[SandboxId],
+    slots: &[u32],
+) -> Result<ExitCode, Failure> {
+    let ids = ids.iter().map(|id| format!("/v1/sandboxes/{id}/detach"));
+    let paths: Vec<String> = ids.chain(slots.iter().map(|slot| format!("/v1/slots/{slot}/detach"))).collect();
+    each(output, &paths, async |path| client.post(path, &()).await).await
 }
 
 /// Ends one sandbox after the other. A refusal of one does not keep the others; nothing else is survived.
-async fn each(
+async fn each<T>(
     output: &mut Output,
-    ids: &[SandboxId],
-    end: impl AsyncFn(&SandboxId) -> Result<Ended, Failure>,
+    ids: &[T],
+    end: impl AsyncFn(&T) -> Result<Ended, Failure>,
 ) -> Result<ExitCode, Failure> {
     let (mut ended, mut refused, mut fatal) = (Vec::new(), ExitCode::SUCCESS, None);
     for id in ids {

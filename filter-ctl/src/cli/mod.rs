@@ -66,7 +66,7 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Apply { files, dry_run, verbose } => apply::run(client, output, &files.files, dry_run, verbose).await,
         Command::Get { id, output: format } => get::run(client, output, id.as_ref(), format).await,
         Command::Delete { ids } => end::delete(client, output, &ids).await,
-        Command::Detach { ids } => end::detach(client, output, &ids).await,
+        Command::Detach { ids, slots } => end::detach(client, output, &ids, &slots).await,
         Command::Doctor { config } => doctor::run(client, output, config).await,
         Command::Watch { id } => watch::run(client, output, id.as_ref()).await,
         Command::Explain { id, destination, exit_code } => {

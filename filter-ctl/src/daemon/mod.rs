@@ -12,6 +12,7 @@ mod explain;
 mod lock;
 pub(crate) mod marks;
 mod node;
+mod orphans;
 mod reconcile;
 mod refusal;
 mod server;

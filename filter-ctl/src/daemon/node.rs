@@ -59,6 +59,8 @@ pub(super) struct Node {
     pub config: Config,
     pub store: Store,
     pub sandboxes: BTreeMap<String, Held>,
+    /// Hooks that no record knows, by slot.
+    pub orphans: BTreeMap<u32, Place>,
     names: Names,
     last_incarnation: u32,
 }
@@ -73,6 +75,7 @@ impl Node {
             config,
             store,
             sandboxes: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             names: Names::default(),
             last_incarnation: u32::MAX,
         })

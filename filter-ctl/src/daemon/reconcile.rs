@@ -22,10 +22,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Takes over the sandboxes of an earlier daemon. Their devices are filtered all the while.
 pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     fail_point("adopt.opened");
+    let mut surveys = Surveys::new();
     for (id, pending) in node.store.load()? {
         if let Some(record) = settle(node, &id, pending)? {
             fail_point("adopt.settled");
-            adopt_one(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?;
+            adopt_one(node, &id, record, &mut surveys).with_context(|| format!("sandbox \"{id}\""))?;
             fail_point("adopt.between");
         }
     }
@@ -33,15 +34,14 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     for slot in node.dataplane.sweep(&known)? {
         tracing::warn!(slot, "what an unfinished operation left in this slot was removed");
     }
-    for slot in node.dataplane.linked_slots()? {
-        if !known.contains(&slot) {
-            tracing::warn!(slot, "a link is pinned that no record knows; it goes on enforcing and was left alone");
-        }
-    }
+    super::orphans::find(node, &known)?;
     node.protect(None)?;
     fail_point("adopt.protected");
     Ok(())
 }
+
+/// What was found in the namespaces that documents name.
+type Surveys = HashMap<Option<NetnsRef>, Option<Survey>>;
 
 /// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces. A detachment that
 /// has begun is completed.
@@ -82,7 +82,7 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
     Ok(current)
 }
 
-fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
+fn adopt_one(node: &mut Node, id: &str, record: Record, surveys: &mut Surveys) -> anyhow::Result<()> {
     let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
     let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
     let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
@@ -103,8 +103,9 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
     node.dataplane.switch(held.record.slot, &compiled)?;
-    let survey = survey(held.netns(), held.record.netns_inode);
-    let gateway = survey.and_then(|survey| survey.gateway(held.record.ifindex));
+    let inode = held.record.netns_inode;
+    let survey = surveys.entry(held.netns().cloned()).or_insert_with_key(|netns| survey(netns.as_ref(), inode));
+    let gateway = survey.as_ref().and_then(|survey| survey.gateway(held.record.ifindex));
     let gateway = gateway.unwrap_or_else(|| known_gateway(&held.config));
     follow_gateway(node, held, gateway)
 }
@@ -163,7 +164,7 @@ pub(super) async fn watch(node: Arc<Mutex<Node>>) {
 /// `noticed`: something changed in the daemon's namespace. Other namespaces send no notices.
 fn look(node: &mut Node, noticed: bool) -> anyhow::Result<()> {
     let attached: Vec<Held> = node.sandboxes.values().filter(|held| !held.gone).cloned().collect();
-    let mut surveys: HashMap<Option<NetnsRef>, Option<Survey>> = HashMap::new();
+    let mut surveys = Surveys::new();
     for held in attached {
         let id = held.sandbox.id.to_string();
         let attached = match node.dataplane.attachment(held.place())? {

@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::refusal::Refusal;
-use super::{apply, end, explain, status};
+use super::{apply, end, explain, orphans, status};
 use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, MAX_BODY_BYTES, Missed};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
@@ -78,6 +78,7 @@ pub(super) async fn serve(
         .route("/v1/sandboxes/{id}", get(show).delete(delete))
         .route("/v1/sandboxes/{id}/detach", post(detach))
         .route("/v1/sandboxes/{id}/explain", post(explain_packet))
+        .route("/v1/slots/{slot}/detach", post(detach_slot))
         .route("/v1/events", get(watch))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -98,6 +99,7 @@ async fn health(State(api): State<Api>) -> Answer<Health> {
             pid: std::process::id(),
             sandboxes: node.sandboxes.len(),
             strays: node.dataplane.strays()?,
+            orphans: orphans::list(node),
         })
     })
     .await
@@ -122,6 +124,10 @@ async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate:
 
 async fn detach(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::Ended> {
     api.with(move |node| end::detach(node, &id)).await
+}
+
+async fn detach_slot(State(api): State<Api>, Path(slot): Path<u32>) -> Answer<crate::api::Ended> {
+    api.with(move |node| orphans::detach(node, slot)).await
 }
 
 async fn explain_packet(

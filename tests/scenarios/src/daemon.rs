@@ -94,6 +94,17 @@ impl Daemon {
         self.spawn(wrapper)?.wait(START_LIMIT)
     }
 
+    /// Starts it, tells it to stop as soon as it has its socket, and waits for its end.
+    ///
+    /// # Errors
+    /// When it has no socket within thirty seconds, or does not end.
+    pub fn ends_when_bound(&self) -> Result<Ended> {
+        let mut process = self.spawn(&[])?;
+        poll(START_LIMIT, || self.socket.exists().then_some(())).context("it makes no socket")?;
+        process.signal(Signal::SIGTERM)?;
+        process.wait(START_LIMIT)
+    }
+
     /// Kills it without a warning, and waits until it is gone.
     ///
     /// # Errors

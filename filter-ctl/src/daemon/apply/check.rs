@@ -48,6 +48,10 @@ pub(super) fn check(
         let problem = at("attach", format!("interface {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
     }
+    if let Some(slot) = node.orphans.values().find(|place| here(**place)).map(|place| place.slot) {
+        let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
+        return refuse(problem.hint(format!("bring it down, then filter-ctl detach --slot {slot}, then apply")));
+    }
     if let Some(problem) = overlap(node, &sandbox, &device, plans)? {
         return refuse(match lines {
             Some(lines) => {

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{Change, State};
-use test_scenarios::{SOON, Stage, http, ping, udp};
+use std::fs;
+use test_scenarios::{SOON, Setup, Stage, document, http, ping, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, wait_until};
 
@@ -103,4 +104,56 @@ fn records_outlive_many_restarts() -> Result<()> {
     stage.daemon.detach("a")?;
     assert!(http(WEB).gets_through(&stage.a, true)?);
     Ok(())
+}
+
+#[test]
+fn hooks_whose_record_was_removed_go_on_enforcing_until_they_are_detached() -> Result<()> {
+    for hook in ["tcx", "clsact"] {
+        let mut stage = Stage::with("orphan", &Setup { config: &format!("hook: {hook}\n"), ..Setup::default() })?;
+        let b = stage.world.sandbox("b")?;
+        stage.apply(&b, POLICY)?;
+        stage.apply(&stage.a, POLICY)?;
+        let links = stage.daemon.links()?;
+        stage.daemon.stop()?;
+        fs::remove_file(stage.daemon.state_dir().join("sandboxes/a.json"))?;
+        stage.daemon.begin()?;
+
+        assert_eq!(stage.daemon.links()?, links);
+        assert_eq!(stage.daemon.list()?.len(), 1);
+        assert!(http(WEB).gets_through(&stage.a, true)? && !http(WEB_NEIGHBOUR).gets_through(&stage.a, false)?);
+        // Nobody else gets the device, and another sandbox gets another slot.
+        stage.daemon.refuses(&document(&stage.a, ""))?.says(&["veth-a", "no record knows", "detach --slot 2"]);
+        let c = stage.world.sandbox("c")?;
+        stage.apply(&c, "")?;
+        assert!(!http(WEB_NEIGHBOUR).gets_through(&stage.a, false)?);
+        let findings = stage.daemon.ctl(&["doctor"])?.stdout;
+        assert!(findings.contains("slot 2") && findings.contains("hooks on veth-a"), "{findings}");
+
+        stage.daemon.refused(&["detach", "--slot", "1"])?.says(&["slot 1", "doctor"]);
+        stage.daemon.ctl(&["detach", "--slot", "2"])?.ok()?;
+        assert!(http(WEB_NEIGHBOUR).gets_through(&stage.a, true)?);
+        assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
+        stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
+        stage.expect(&b, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
+
+        // One whose device is gone meanwhile is removed.
+        stage.daemon.stop()?;
+        fs::remove_file(stage.daemon.state_dir().join("sandboxes/a.json"))?;
+        stage.world.host().ip("link del veth-a")?;
+        stage.daemon.begin()?;
+        assert_eq!(stage.daemon.links()?.len(), 4);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_told_to_stop_while_it_starts_leaves_no_socket() -> Result<()> {
+    let mut stage = Stage::new("early")?;
+    stage.apply(&stage.a, POLICY)?;
+    stage.daemon.stop()?;
+    let ended = stage.daemon.ends_when_bound()?;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(!stage.daemon.socket().exists());
+    stage.daemon.begin()?;
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])
 }
