@@ -32,6 +32,14 @@ impl Address {
         )
     }
 
+    /// The address of [`Self::words`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_words(high: u64, low: u64) -> Address {
+        let (h, l) = (high.to_be_bytes(), low.to_be_bytes());
+        Address([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]])
+    }
+
     /// Whether this stands for an IPv4 address.
     #[inline(always)]
     #[must_use]

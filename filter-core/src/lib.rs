@@ -15,9 +15,12 @@ pub mod decide;
 pub mod packet;
 pub mod protected;
 mod reason;
+pub mod table;
 
 pub use address::Address;
 pub use decide::flow::{FlowChange, inbound_key, outbound_key};
 pub use decide::inbound::decide_inbound;
+pub use decide::remote::Remote;
+pub use decide::steps::Steps;
 pub use decide::{Tables, Verdict, decide, is_honest};
 pub use reason::Reason;

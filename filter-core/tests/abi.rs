@@ -2,8 +2,9 @@
 
 use filter_core::abi::{
     self, COUNTERS, Capture, Counter, Event, EventFlags, FlowKey, FlowState, FlowValue, LivingValue, PolicyFlags,
-    PolicyValue, Prefix, REASONS, SandboxConfig, SandboxFlags, SlotEntry,
+    Prefix, REASONS, SandboxConfig, SandboxFlags, SlotEntry,
 };
+use filter_core::table::Node;
 use filter_core::{Address, Reason};
 use std::mem::offset_of;
 
@@ -15,13 +16,13 @@ macro_rules! layout {
 }
 
 #[test]
-fn layouts_of_version_2() {
-    assert_eq!(abi::VERSION, 2);
+fn layouts_of_version_3() {
+    assert_eq!(abi::VERSION, 3);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
-    layout!(PolicyValue: 8 aligned 4 { generation: 0, reason: 4, capture: 5, flags: 6, pad: 7 });
+    layout!(Node: 64 aligned 8 { keys: 0, parts: 48, inner: 63 });
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
@@ -36,7 +37,7 @@ fn layouts_of_version_2() {
 }
 
 #[test]
-fn numbers_of_version_2() {
+fn numbers_of_version_3() {
     let rows = [
         Counter::BytesAllowed,
         Counter::BytesDenied,

@@ -1,9 +1,9 @@
 //! Where in the BPF filesystem things are pinned, so that enforcement outlives the daemon.
 //!
 //! ```text
-//! PIN_DIR/abi-2/maps/NAME           shared maps
-//! PIN_DIR/abi-2/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
-//! PIN_DIR/abi-2/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
+//! PIN_DIR/abi-3/maps/NAME           shared maps
+//! PIN_DIR/abi-3/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
+//! PIN_DIR/abi-3/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
 

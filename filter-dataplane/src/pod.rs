@@ -1,6 +1,7 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, SandboxConfig, SlotEntry};
+use filter_core::table::Node;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +13,7 @@ unsafe impl aya::Pod for Pod<SlotEntry> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<SandboxConfig> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Pod<PolicyValue> {}
+unsafe impl aya::Pod for Pod<Node> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<LivingValue> {}
 // SAFETY: as above.

@@ -3,9 +3,9 @@
 use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::{Counters, Error, fail_point, sys};
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use filter_core::abi::{self, FlowKey, FlowValue, PolicyValue, SandboxConfig};
+use aya::maps::{Array, ArrayOfMaps, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use filter_core::abi::{self, FlowKey, FlowValue, SandboxConfig};
+use filter_core::table::{HEADER, Node};
 use filter_policy::Compiled;
 use std::io;
 use std::thread;
@@ -13,21 +13,23 @@ use std::thread;
 /// Names of the shared maps, as in the kernel program.
 pub(crate) const SHARED: [&str; 6] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "STRAYS", "EVENTS"];
 
-/// `BPF_F_NO_PREALLOC`, which the kernel demands of an LPM trie and the program of a flow table.
+/// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
 const NO_PREALLOC: u32 = 1;
+/// `BPF_F_INNER_MAP`: the arrays in one array of maps may differ in length. Since Linux 5.10.
+const INNER_MAP: u32 = 1 << 12;
 
-type Trie = LpmTrie<MapData, [u8; 16], Pod<PolicyValue>>;
+type Table = Array<MapData, Pod<Node>>;
 type Config = Array<MapData, Pod<SandboxConfig>>;
 type Rows = PerCpuArray<MapData, u64>;
 type Flows = HashMap<MapData, Pod<FlowKey>, Pod<FlowValue>>;
 
 /// A policy that is in the kernel, but in no slot yet.
-pub(crate) struct Prepared(Trie);
+pub(crate) struct Prepared(Table);
 
 /// Open handles to the shared maps.
 pub(crate) struct Shared {
     sandboxes: ArrayOfMaps<MapData, Config>,
-    policies: ArrayOfMaps<MapData, Trie>,
+    policies: ArrayOfMaps<MapData, Table>,
     counters: ArrayOfMaps<MapData, Rows>,
     flows: ArrayOfMaps<MapData, Flows>,
     strays: Rows,
@@ -50,14 +52,12 @@ impl Shared {
         pinned(pins, "EVENTS", Map::RingBuf)
     }
 
-    /// Builds a policy's trie beside whatever is in use.
+    /// Puts a policy's table beside whatever is in use.
     pub(crate) fn prepare(compiled: &Compiled) -> Result<Prepared, Error> {
-        let room = u32::try_from(compiled.entries.len()).unwrap_or(u32::MAX).max(1);
-        let mut trie = Trie::create(room, NO_PREALLOC).map_err(Error::map("POLICIES"))?;
-        for entry in &compiled.entries {
-            trie.insert(&Key::new(entry.bits, entry.address.0), Pod(entry.value), 0).map_err(Error::map("POLICIES"))?;
-        }
-        Ok(Prepared(trie))
+        let room = u32::try_from(compiled.nodes.len()).unwrap_or(u32::MAX).max(1);
+        let table = Table::create(room, INNER_MAP).map_err(Error::map("POLICIES"))?;
+        sys::array_fill(table.map().fd(), &compiled.nodes, "POLICIES")?;
+        Ok(Prepared(table))
     }
 
     /// Fills a slot that no device belongs to yet: counters at zero, an empty flow table with room for `quota` connections, the
@@ -123,8 +123,8 @@ impl Shared {
         let Some(policy) = found(self.policies.get(&slot, 0)).map_err(Error::map("POLICIES"))? else {
             return Ok(None);
         };
-        let any = found(policy.get(&Key::new(128, [0; 16]), 0)).map_err(Error::map("POLICIES"))?;
-        Ok(any.map(|value| value.0.generation))
+        let header = policy.get(&HEADER, 0).map_err(Error::map("POLICIES"))?;
+        Ok(Some(header.0.keys[0]))
     }
 
     /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.

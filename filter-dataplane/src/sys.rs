@@ -1,6 +1,7 @@
 //! The `bpf(2)` commands that aya has no wrapper for.
 
 use crate::Error;
+use crate::pod::Pod;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -10,6 +11,7 @@ use std::path::Path;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 
 /// Removes an element of an array of maps. Returns after a grace period: no packet uses the inner map any more.
@@ -32,6 +34,47 @@ pub(crate) fn map_delete(fd: impl AsFd, key: u32, map: &'static str) -> Result<(
         other => other.map(drop),
     }
     .map_err(|source| Error::Syscall { command: "BPF_MAP_DELETE_ELEM", object: format!("{map}[{key}]"), source })
+}
+
+/// Writes the first elements of an array map in one call, in order. Since Linux 5.6.
+///
+/// # Errors
+/// The kernel's error, with `map` as the object; the elements before the one that failed are written.
+pub(crate) fn array_fill<T>(fd: impl AsFd, values: &[T], map: &'static str) -> Result<(), Error>
+where
+    Pod<T>: aya::Pod,
+{
+    #[repr(C)]
+    struct Attributes {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
+    }
+    if values.is_empty() {
+        return Ok(());
+    }
+    let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+    let keys: Vec<u32> = (0..count).collect();
+    let attributes = Attributes {
+        in_batch: 0,
+        out_batch: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count,
+        map_fd: fd.as_fd().as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, &attributes).map(drop).map_err(|source| Error::Syscall {
+        command: "BPF_MAP_UPDATE_BATCH",
+        object: map.to_owned(),
+        source,
+    })
 }
 
 /// The ifindex that a pinned TCX link is attached to, or 0 when its device is gone.

@@ -60,8 +60,19 @@ pub fn stray() {
 }
 
 /// Writes the event of a denial, if the sandbox's rate limit and the ring have room. What is not told is counted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell(slot: u32, sandbox: *const SandboxConfig, flow: *const Flow, verdict: u64, length: u32) -> u32 {
+    // SAFETY: the verifier makes sure that a pointer is null or leads to a whole value.
+    let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
+        return 0;
+    };
+    write(slot, sandbox, flow, Verdict::from_word(verdict), length);
+    0
+}
+
 #[inline(always)]
-pub fn tell(slot: u32, sandbox: &SandboxConfig, flow: &Flow, verdict: Verdict, length: u32) {
+fn write(slot: u32, sandbox: &SandboxConfig, flow: &Flow, verdict: Verdict, length: u32) {
     // SAFETY: reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let bucket = Bucket {

@@ -3,7 +3,8 @@
 use crate::maps::FLOWS;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use filter_core::abi::{FlowKey, FlowValue};
-use filter_core::{FlowChange, Reason, Verdict};
+use filter_core::packet::Flow;
+use filter_core::{FlowChange, Reason, Verdict, inbound_key, outbound_key};
 
 /// State of a flow that has not been idle for too long.
 #[inline(always)]
@@ -14,27 +15,50 @@ pub fn state(slot: u32, key: &FlowKey) -> Option<u32> {
     (expires > now).then_some(state)
 }
 
-/// Does to the flow table what a verdict says. A connection that finds the table full is denied unless the lists allow it.
+/// Does to the flow table what a verdict on a packet says. A connection that finds the table full is denied unless the lists allow
+/// it.
 #[inline(always)]
-pub fn apply(slot: u32, key: Option<FlowKey>, verdict: Verdict) -> Verdict {
-    if matches!(verdict.change, FlowChange::None) {
+pub fn apply(slot: u32, flow: &Flow, way: Way, verdict: Verdict) -> Verdict {
+    if matches!(verdict.change, FlowChange::None)
+        || change(flow, slot, FlowChange::word(Some(verdict.change)), way as u32) == 0
+    {
         return verdict;
     }
-    let (Some(key), Some(flows)) = (key, FLOWS.get(slot)) else {
-        return without_room(verdict);
+    without_room(verdict)
+}
+
+/// The direction of a packet.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Way {
+    FromSandbox,
+    ToSandbox,
+}
+
+/// 0 when the change was made.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn change(flow: *const Flow, slot: u32, change: u64, way: u32) -> u32 {
+    // SAFETY: the verifier makes sure that the pointer is null or leads to a whole value.
+    let Some(flow) = (unsafe { flow.as_ref() }) else {
+        return 1;
     };
-    match verdict.change {
+    let key = if way == Way::ToSandbox as u32 { inbound_key(flow) } else { outbound_key(flow) };
+    let (Some(key), Some(flows), Some(change)) = (key, FLOWS.get(slot), FlowChange::from_word(change)) else {
+        return 1;
+    };
+    match change {
         FlowChange::None => {}
         FlowChange::Close => drop(flows.remove(key)),
         FlowChange::Open(state) | FlowChange::Touch(state) => {
             // SAFETY: reads the clock.
             let expires = unsafe { bpf_ktime_get_ns() } + FlowValue::idle(key.protocol, state);
             if flows.insert(key, FlowValue { expires, state, pad: 0 }, 0).is_err() {
-                return without_room(verdict);
+                return 1;
             }
         }
     }
-    verdict
+    0
 }
 
 #[inline(always)]

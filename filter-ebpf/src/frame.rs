@@ -8,7 +8,8 @@ use filter_core::packet::Source;
 
 /// Reads through `bpf_skb_load_bytes`, so non-linear packets need no care.
 pub struct Frame {
-    skb: *mut __sk_buff,
+    /// The context.
+    pub skb: *mut __sk_buff,
 }
 
 impl Frame {

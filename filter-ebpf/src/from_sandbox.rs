@@ -3,14 +3,15 @@
 //! Attached through TCX (kernel 6.6), where a packet that passes goes on to the next program.
 
 use crate::attachment::Attachment;
+use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::maps::scratch;
-use crate::tables::Slot;
-use crate::{DROP, NEXT, checksum, emit, flows, reject};
+use crate::tables::Walk;
+use crate::{DROP, NEXT, checksum, emit, reject};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use filter_core::decide;
 use filter_core::packet::Flow;
-use filter_core::{decide, outbound_key};
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
@@ -20,9 +21,9 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
     let flow = &mut scratch.flow;
     *flow = Flow::default();
     let frame = Frame::new(&ctx);
-    let verdict = decide(&frame, flow, sandbox, &Slot(slot));
+    let verdict = decide(&frame, flow, sandbox, &Walk { slot, skb: ctx.skb.skb });
     let verdict = checksum::judge(&ctx, &frame, flow, verdict);
-    let verdict = flows::apply(slot, outbound_key(flow), verdict);
+    let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
 
     // The one exit.
     #[cfg(feature = "log")]
@@ -40,6 +41,6 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
     if verdict.reason.allows() {
         return NEXT;
     }
-    emit::tell(slot, sandbox, flow, verdict, length);
-    reject::answer(&ctx, &frame, slot, sandbox, scratch, verdict.reason)
+    emit::tell(slot, sandbox, flow, verdict.word(), length);
+    reject::reply(ctx.skb.skb, flow, sandbox, slot, u32::from(verdict.reason.number()))
 }

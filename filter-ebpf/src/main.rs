@@ -12,6 +12,7 @@ mod maps;
 #[cfg(feature = "record")]
 mod record;
 mod reject;
+mod steps;
 mod tables;
 mod to_sandbox;
 

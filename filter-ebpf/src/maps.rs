@@ -4,11 +4,12 @@
 //! all others are shared by every instance of the program.
 
 use crate::reject::Reply;
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PolicyValue, SandboxConfig, SlotEntry};
+use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, SandboxConfig, SlotEntry};
 use filter_core::packet::Flow;
+use filter_core::table::Node;
 
 /// Slot by `ifindex & (SLOTS - 1)`.
 #[btf_map]
@@ -27,10 +28,12 @@ pub static LIVING: LpmTrie<[u8; 16], LivingValue, { 4 * abi::MAX_SANDBOXES as us
 #[btf_map]
 pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
+/// The nodes of a policy's table; as many as the policy needs.
+pub type Table = Array<Node, 1, { BPF_F_INNER_MAP as usize }>;
+
 /// Policy by slot: replacing the pointer replaces prefixes, default, capture and generation at once.
 #[btf_map]
-pub static POLICIES: ArrayOfMaps<LpmTrie<[u8; 16], PolicyValue, 1>, { abi::MAX_SANDBOXES as usize }> =
-    ArrayOfMaps::new();
+pub static POLICIES: ArrayOfMaps<Table, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
 /// Counters by slot; rows are reason numbers and [`abi::Counter`].
 #[btf_map]
@@ -54,6 +57,8 @@ static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 pub struct Scratch {
     /// The packet at hand.
     pub flow: Flow,
+    /// The packet that it quotes.
+    pub quoted: Flow,
     /// An answer to it.
     pub reply: Reply,
 }

@@ -7,11 +7,10 @@
 //! understood.
 
 use crate::frame::Frame;
-use crate::maps::Scratch;
+use crate::maps::{Scratch, scratch};
 use crate::{DROP, emit};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_redirect, bpf_skb_change_tail, bpf_skb_store_bytes};
-use aya_ebpf::programs::TcContext;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
 use filter_core::packet::{Flow, Fragment, Source, ethertype, is_error, protocol, tcp_flags};
 use filter_core::{Reason, is_honest};
@@ -33,21 +32,27 @@ pub struct Reply {
 }
 
 /// Answers a denied packet if it is to be answered; the action for the packet either way.
-#[inline(always)]
-pub fn answer(
-    ctx: &TcContext,
-    frame: &Frame,
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn reply(
+    skb: *mut __sk_buff,
+    flow: *const Flow,
+    sandbox: *const SandboxConfig,
     slot: u32,
-    sandbox: &SandboxConfig,
-    scratch: &mut Scratch,
-    reason: Reason,
+    reason: u32,
 ) -> i32 {
-    let Scratch { flow, reply } = scratch;
+    // SAFETY: the verifier makes sure that a pointer is null or leads to a whole value.
+    let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
+        return DROP;
+    };
+    let (Some(Scratch { reply, .. }), Some(reason)) = (scratch(), Reason::from_number(reason as u8)) else {
+        return DROP;
+    };
+    let frame = &Frame { skb };
     let to_answer = sandbox.flags & SandboxFlags::REJECT != 0 && is_answerable(frame, flow, sandbox, reason);
     if !to_answer || !emit::may_reject(slot, sandbox) {
         return DROP;
     }
-    let skb = ctx.skb.skb;
     let sent = match (flow.ethertype, flow.protocol) {
         (ethertype::IPV4, protocol::TCP) => send::<20, 20>(skb, frame, flow, reply),
         (ethertype::IPV4, _) => send::<20, 36>(skb, frame, flow, reply),

@@ -1,18 +1,23 @@
 //! The address tables of one sandbox, for the decision.
 
-use crate::flows;
-use crate::maps::{LIVING, POLICIES};
+use crate::maps::{LIVING, Table};
+use crate::steps;
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use filter_core::abi::{FlowKey, LivingValue, PolicyValue};
-use filter_core::{Address, Tables};
+use filter_core::{Address, Tables, table};
 
-/// Tables of the sandbox in `slot`.
-pub struct Slot(pub u32);
+/// Tables of the sandbox in `slot`, and the packet at hand.
+pub struct Walk {
+    pub slot: u32,
+    pub skb: *mut __sk_buff,
+}
 
-impl Tables for Slot {
+impl Tables for Walk {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        POLICIES.get(self.0)?.get(&Key::new(128, address.0)).copied()
+        let (high, low) = address.words();
+        PolicyValue::from_word(steps::search(self.slot, high, low))
     }
 
     #[inline(always)]
@@ -22,6 +27,16 @@ impl Tables for Slot {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey) -> Option<u32> {
-        flows::state(self.0, key)
+        u32::try_from(steps::flow_state(key, self.slot)).ok()
+    }
+}
+
+/// The nodes of one policy.
+pub struct Nodes(pub &'static Table);
+
+impl table::Nodes for Nodes {
+    #[inline(always)]
+    fn node(&self, index: u32) -> Option<&table::Node> {
+        self.0.get(index)
     }
 }

@@ -3,14 +3,15 @@
 //! Attached through TCX (kernel 6.6), where a packet that passes goes on to the next program.
 
 use crate::attachment::Attachment;
+use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::maps::scratch;
-use crate::tables::Slot;
-use crate::{DROP, NEXT, emit, flows};
+use crate::tables::Walk;
+use crate::{DROP, NEXT, emit};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use filter_core::decide_inbound;
 use filter_core::packet::Flow;
-use filter_core::{decide_inbound, inbound_key};
 
 #[classifier]
 pub fn to_sandbox(ctx: TcContext) -> i32 {
@@ -21,8 +22,8 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
     *flow = Flow::default();
     // SAFETY: the context of a classifier is valid while it runs.
     let mark = unsafe { (*ctx.skb.skb).mark };
-    let verdict = decide_inbound(&Frame::new(&ctx), flow, mark, sandbox, &Slot(slot));
-    let verdict = flows::apply(slot, inbound_key(flow), verdict);
+    let verdict = decide_inbound(&Frame::new(&ctx), flow, mark, sandbox, &Walk { slot, skb: ctx.skb.skb });
+    let verdict = flows::apply(slot, flow, Way::ToSandbox, verdict);
 
     // The one exit.
     #[cfg(feature = "log")]
@@ -34,6 +35,6 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
     if verdict.reason.allows() {
         return NEXT;
     }
-    emit::tell(slot, sandbox, flow, verdict, length);
+    emit::tell(slot, sandbox, flow, verdict.word(), length);
     DROP
 }

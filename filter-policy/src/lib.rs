@@ -1,8 +1,8 @@
 //! What a sandbox may reach: read, checked, compiled, compared and explained.
 //!
 //! A [`Document`] is what somebody wrote. [`validate()`] turns it into a [`Sandbox`] whose every field is known to be good, or
-//! into all the [`Problems`] it has. [`compile()`] turns the sandbox's [`Policy`] into the one trie that the kernel looks an
-//! address up in; [`explain`] says which written entry decided; [`diff()`] says what an update changes.
+//! into all the [`Problems`] it has. [`compile()`] turns the sandbox's [`Policy`] into the one table that the kernel searches
+//! for an address; [`explain`] says which written entry decided; [`diff()`] says what an update changes.
 //!
 //! Nothing here does I/O, waits, or depends on the machine: the same input gives the same output everywhere, so that `check`
 //! offline and the daemon cannot disagree.
@@ -19,10 +19,11 @@ pub mod policy;
 pub mod problem;
 pub mod sandbox;
 pub mod secret;
+mod table;
 pub mod validate;
 pub mod warnings;
 
-pub use compile::{Compiled, CompiledEntry, compile};
+pub use compile::{Compiled, compile};
 pub use diff::{Diff, diff};
 pub use document::{Document, Lines, Network, Parsed, parse};
 pub use operator::{Limits, Operator};

@@ -17,7 +17,7 @@ struct Proof {
 const PROOFS: &[Proof] = &[
     Proof {
         name: "two-lists",
-        shows: "one look-up in the compiled trie answers like the two lists, for a million random policies",
+        shows: "one search of the compiled table answers like the two lists, for a million random policies",
         command: || {
             Tool::cargo("test")
                 .args(["--release", "--package", "filter-policy", "--test", "two_lists"])

@@ -17,7 +17,7 @@ pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
@@ -69,7 +69,7 @@ pub enum Counter {
 /// Rows of a sandbox's per-CPU counter array.
 pub const COUNTERS: u32 = REASONS + 13;
 
-/// How traffic that names may govern is captured. Stored in [`PolicyValue::capture`].
+/// How traffic that names may govern is captured. Stored in the header of a policy's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Capture {

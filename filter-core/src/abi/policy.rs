@@ -1,24 +1,69 @@
-//! Values of the two address tables.
+//! What the two address tables say.
 
-use crate::Reason;
+use crate::table::{self, Nodes};
+use crate::{Address, Reason};
 
-/// Value of a policy's LPM trie: the whole answer of the lists for an address.
-///
-/// Keys are 128-bit prefixes with IPv4 as `::ffff:0:0/96`. A trie always holds `::/0` and `::ffff:0:0/96`, so a lookup that
-/// finds nothing means a broken policy and denies.
+/// What a policy says of an address, from one search of its [`table`](crate::table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct PolicyValue {
-    /// Generation of the policy; the same in every entry of one trie.
+    /// Generation of the policy.
     pub generation: u32,
     /// Number of the [`Reason`] that the lists give: allowed by default, allowed by list, or address denied.
     pub reason: u8,
-    /// A [`Capture`](super::Capture), the same in every entry of one trie.
+    /// A [`Capture`](super::Capture), the same for all addresses of one policy.
     pub capture: u8,
     /// Bits of [`PolicyFlags`].
     pub flags: u8,
-    /// Zero.
-    pub pad: u8,
+}
+
+impl PolicyValue {
+    const LISTED: u8 = 1;
+    const BY_DEFAULT: u8 = 2;
+    const REASON_BITS: u8 = 2;
+
+    /// Searches a table; `None` when it is empty or broken.
+    #[inline(always)]
+    #[must_use]
+    pub fn find<N: Nodes + ?Sized>(nodes: &N, address: &Address) -> Option<PolicyValue> {
+        let header = nodes.node(table::HEADER)?;
+        let (generation, capture) = (header.keys[0], header.keys[1] as u8);
+        let answer = table::find(nodes, address)?;
+        let reason = match answer & 3 {
+            Self::LISTED => Reason::AllowedByList,
+            Self::BY_DEFAULT => Reason::AllowedByDefault,
+            _ => Reason::AddressDenied,
+        };
+        Some(PolicyValue { generation, reason: reason.number(), capture, flags: answer >> Self::REASON_BITS })
+    }
+
+    /// All in one number, which is never 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        (self.generation as u64) << 32 | (self.flags as u64) << 16 | (self.capture as u64) << 8 | self.reason as u64
+    }
+
+    /// The value of a [`Self::word`]; `None` of 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Option<PolicyValue> {
+        if word == 0 {
+            return None;
+        }
+        let (generation, flags) = ((word >> 32) as u32, (word >> 16) as u8);
+        Some(PolicyValue { generation, reason: word as u8, capture: (word >> 8) as u8, flags })
+    }
+
+    /// The answer as a table holds it: two bits of reason, 0 for a denial, then the flags.
+    #[must_use]
+    pub const fn answer(reason: Reason, flags: u8) -> u8 {
+        let reason = match reason {
+            Reason::AllowedByList => Self::LISTED,
+            Reason::AllowedByDefault => Self::BY_DEFAULT,
+            _ => 0,
+        };
+        reason | flags << Self::REASON_BITS
+    }
 }
 
 /// Bits of [`PolicyValue::flags`].
@@ -49,5 +94,4 @@ impl LivingValue {
     }
 }
 
-const _: () = assert!(size_of::<PolicyValue>() == 8 && align_of::<PolicyValue>() == 4);
 const _: () = assert!(size_of::<LivingValue>() == 4);

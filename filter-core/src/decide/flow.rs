@@ -6,10 +6,11 @@
 //!
 //! What the lists allow as well is followed all the same, so that a connection that came in goes on when they forbid its peer later.
 
+use super::steps::Steps;
 use super::{Tables, any_covers};
 use crate::Address;
 use crate::abi::{FlowKey, FlowState, SandboxConfig};
-use crate::packet::{Flow, Source, icmp4, icmp6, protocol, quoted, tcp_flags};
+use crate::packet::{Flow, Source, icmp4, icmp6, protocol, tcp_flags};
 
 /// What a packet does to the flow table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,35 @@ pub enum FlowChange {
     Touch(u32),
     /// Ends a flow.
     Close,
+}
+
+impl FlowChange {
+    /// In one number; 0 for no change at all, and that for an answer which changes nothing is not 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(change: Option<FlowChange>) -> u64 {
+        match change {
+            None => 0,
+            Some(FlowChange::None) => 1 << 32,
+            Some(FlowChange::Open(state)) => 2 << 32 | state as u64,
+            Some(FlowChange::Touch(state)) => 3 << 32 | state as u64,
+            Some(FlowChange::Close) => 4 << 32,
+        }
+    }
+
+    /// What [`Self::word`] was made of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Option<FlowChange> {
+        let state = word as u32;
+        match word >> 32 {
+            1 => Some(FlowChange::None),
+            2 => Some(FlowChange::Open(state)),
+            3 => Some(FlowChange::Touch(state)),
+            4 => Some(FlowChange::Close),
+            _ => None,
+        }
+    }
 }
 
 /// Key of the flow that a packet towards the sandbox belongs to, or would open.
@@ -70,15 +100,16 @@ pub(super) fn opens(flow: &Flow) -> bool {
 
 /// The change by which a packet from the sandbox is an answer to a connection that came in, or an error about one.
 #[inline(always)]
-pub(super) fn answer<S: Source, T: Tables>(
+pub fn answer<S: Source, T: Steps>(
     frame: &S,
     flow: &Flow,
+    inner: &mut Flow,
     sandbox: &SandboxConfig,
     tables: &T,
 ) -> Option<FlowChange> {
-    if let Some(inner) = quoted(frame, flow) {
+    if tables.quoted(frame, flow, inner) {
         let about_peer = inner.source == flow.destination && inner.destination == flow.source;
-        let state = tables.flow(&inbound_key(&inner)?)?;
+        let state = tables.flow(&inbound_key(inner)?)?;
         return (about_peer && is_admitted(sandbox, &inner.source, state)).then_some(FlowChange::None);
     }
     let state = tables.flow(&outbound_key(flow)?)?;
@@ -88,7 +119,7 @@ pub(super) fn answer<S: Source, T: Tables>(
 /// What a packet that the lists allow does to the flow that it may belong to. A datagram to somebody who may open connections is
 /// noted, because the answer to it must not pass for an opening.
 #[inline(always)]
-pub(super) fn follow<T: Tables>(flow: &Flow, sandbox: &SandboxConfig, tables: &T) -> FlowChange {
+pub fn follow<T: Tables>(flow: &Flow, sandbox: &SandboxConfig, tables: &T) -> FlowChange {
     let ends = flow.protocol == protocol::TCP && flow.tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0;
     let keeps = flow.protocol != protocol::TCP && may_open(sandbox, &flow.destination);
     if !ends && !keeps {

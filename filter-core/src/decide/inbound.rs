@@ -5,16 +5,17 @@
 //! ICMP errors that quote a packet which may be the sandbox's own. All else is denied.
 
 use super::flow::{self, FlowChange, inbound_key};
-use super::remote::{self, Remote};
+use super::remote::Remote;
+use super::steps::Steps;
 use super::{Tables, Verdict, arp, covered, dhcp, is_gateway, neighbour};
 use crate::Reason;
 use crate::abi::{FlowState, SandboxConfig, SandboxFlags};
-use crate::packet::{self, Flow, Source, ethertype, icmp4, icmp6, protocol, quoted};
+use crate::packet::{Flow, Source, ethertype, icmp4, icmp6, protocol};
 
 /// Judges a frame that is about to reach a sandbox, with the mark that the packet carries, and fills `flow` with what was
 /// understood of it.
 #[inline(always)]
-pub fn decide_inbound<S: Source, T: Tables>(
+pub fn decide_inbound<S: Source, T: Steps>(
     frame: &S,
     flow: &mut Flow,
     mark: u32,
@@ -24,30 +25,19 @@ pub fn decide_inbound<S: Source, T: Tables>(
     if sandbox.flags & SandboxFlags::SEALED != 0 {
         return Verdict::unasked(Reason::Sealed);
     }
-    if let Err(reason) = packet::parse(frame, flow) {
+    if let Err(reason) = tables.parse(frame, flow) {
         return Verdict::unasked(reason);
     }
-    // Another port of the same bridge is not the gateway, and no neighbour speaks for it.
-    if flow.source_mac != sandbox.gateway_mac {
-        return Verdict::unasked(Reason::InboundDenied);
-    }
-    if flow.ethertype == ethertype::ARP {
-        return Verdict::unasked(arp::judge_gateway(frame, flow, sandbox));
-    }
-    if let Some(reason) = signalling(frame, flow, sandbox) {
+    if let Some(reason) = tables.receiver(frame, flow, sandbox) {
         return Verdict::unasked(reason);
-    }
-    let to_it = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &flow.destination);
-    if !to_it {
-        return Verdict::unasked(Reason::InboundDenied);
     }
     if sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark {
-        let change = change(flow, tables, FlowState::MARKED).unwrap_or_default();
+        let change = tables.inbound_change(flow, FlowState::MARKED).unwrap_or_default();
         return Verdict { change, ..Verdict::unasked(Reason::OwnSocket) };
     }
-    let mut listed = remote::judge(&Remote::source(flow), tables);
+    let mut listed = tables.remote(&Remote::source(flow));
     if flow::may_open(sandbox, &flow.source)
-        && let Some(change) = change(flow, tables, 0)
+        && let Some(change) = tables.inbound_change(flow, 0)
     {
         if listed.reason.is_listed() {
             listed.change = change;
@@ -58,15 +48,30 @@ pub fn decide_inbound<S: Source, T: Tables>(
     if listed.reason.is_listed() {
         return listed;
     }
-    if let Some(reason) = error_about_own(frame, flow, sandbox, tables) {
+    if let Some(reason) = tables.error_about_own(frame, flow, sandbox) {
         return Verdict { reason, ..listed };
     }
     Verdict { reason: Reason::InboundDenied, ..listed }
 }
 
+/// Whether the sandbox may receive this at all: the verdict on what is about its link, does not come from its gateway or is not for it;
+/// `None` for traffic.
+#[inline(always)]
+pub fn receiver<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    // Another port of the same bridge is not the gateway, and no neighbour speaks for it.
+    if flow.source_mac != sandbox.gateway_mac {
+        return Some(Reason::InboundDenied);
+    }
+    if let Some(reason) = link_protocols(frame, flow, sandbox) {
+        return Some(reason);
+    }
+    let to_it = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &flow.destination);
+    (!to_it).then_some(Reason::InboundDenied)
+}
+
 /// What a packet of somebody who may open connections does: it belongs to a flow, or opens one with the given state.
 #[inline(always)]
-fn change<T: Tables>(flow: &Flow, tables: &T, state: u32) -> Option<FlowChange> {
+pub fn change<T: Tables>(flow: &Flow, state: u32, tables: &T) -> Option<FlowChange> {
     let known = tables.flow(&inbound_key(flow)?);
     if flow::opens(flow) && (known.is_none() || flow.protocol == protocol::TCP) {
         return Some(FlowChange::Open(state));
@@ -77,27 +82,30 @@ fn change<T: Tables>(flow: &Flow, tables: &T, state: u32) -> Option<FlowChange> 
 /// An ICMP error passes when it quotes a packet of the sandbox that may be on its way: to where the sandbox may send, or of a
 /// connection that came in.
 #[inline(always)]
-fn error_about_own<S: Source, T: Tables>(
+pub fn error_about_own<S: Source, T: Steps>(
     frame: &S,
     flow: &Flow,
+    inner: &mut Flow,
     sandbox: &SandboxConfig,
     tables: &T,
 ) -> Option<Reason> {
-    let inner = quoted(frame, flow)?;
-    if inner.source != flow.destination {
+    if !tables.quoted(frame, flow, inner) || inner.source != flow.destination {
         return None;
     }
-    let listed = remote::judge(&Remote { capturable: false, ..Remote::destination(&inner) }, tables);
+    let listed = tables.remote(&Remote { capturable: false, ..Remote::destination(inner) });
     if listed.reason.allows() {
         return Some(listed.reason);
     }
-    let state = tables.flow(&flow::outbound_key(&inner)?)?;
+    let state = tables.flow(&flow::outbound_key(inner)?)?;
     flow::is_admitted(sandbox, &inner.destination, state).then_some(Reason::Inbound)
 }
 
 /// Packets about the link: from the gateway only, and routers' orders (RFC 792, RFC 1256) from nobody.
 #[inline(always)]
-fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+fn link_protocols<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    if flow.ethertype == ethertype::ARP {
+        return Some(arp::judge_gateway(frame, flow, sandbox));
+    }
     if !flow.has_ports {
         return None;
     }

@@ -11,13 +11,15 @@ pub mod flow;
 pub mod inbound;
 mod link;
 mod neighbour;
-mod remote;
+pub mod remote;
+pub mod steps;
 
 use crate::abi::{FlowKey, LivingValue, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
-use crate::packet::{self, Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
+use crate::packet::{Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
 use crate::{Address, Reason};
 use flow::FlowChange;
 use remote::Remote;
+use steps::Steps;
 
 /// The address tables of a sandbox and of its namespace.
 pub trait Tables {
@@ -44,6 +46,22 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Reason and generation in one number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        (self.generation as u64) << 32 | self.reason as u64
+    }
+
+    /// The verdict of a [`Self::word`]; one that is none denies.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Verdict {
+        match Reason::from_number(word as u8) {
+            Some(reason) => Verdict { reason, generation: (word >> 32) as u32, change: FlowChange::None },
+            None => Verdict::unasked(Reason::NoPolicy),
+        }
+    }
+
     /// A verdict that no policy was asked for.
     #[inline(always)]
     pub const fn unasked(reason: Reason) -> Verdict {
@@ -53,29 +71,20 @@ impl Verdict {
 
 /// Judges a frame that a sandbox sent, and fills `flow` with what was understood of it.
 #[inline(always)]
-pub fn decide<S: Source, T: Tables>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Verdict {
+pub fn decide<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Verdict {
     if sandbox.flags & SandboxFlags::SEALED != 0 {
         return Verdict::unasked(Reason::Sealed);
     }
-    if let Err(reason) = packet::parse(frame, flow) {
+    if let Err(reason) = tables.parse(frame, flow) {
         return Verdict::unasked(reason);
     }
-    if !link::sends_from(flow, sandbox) {
-        return Verdict::unasked(Reason::SourceMac);
-    }
-    if flow.ethertype == ethertype::ARP {
-        return Verdict::unasked(arp::judge(frame, flow, sandbox));
-    }
-    if let Some(reason) = signalling(frame, flow, sandbox) {
+    if let Some(reason) = tables.sender(frame, flow, sandbox) {
         return Verdict::unasked(reason);
     }
-    if !owns(sandbox, &flow.source) {
-        return Verdict::unasked(Reason::SourceAddress);
-    }
-    let mut verdict = remote::judge(&Remote::destination(flow), tables);
+    let mut verdict = tables.remote(&Remote::destination(flow));
     if verdict.reason.is_listed() {
-        verdict.change = flow::follow(flow, sandbox, tables);
-    } else if let Some(change) = flow::answer(frame, flow, sandbox, tables) {
+        verdict.change = tables.follow(flow, sandbox);
+    } else if let Some(change) = tables.answer(frame, flow, sandbox) {
         verdict = Verdict { reason: Reason::Answer, change, ..verdict };
     }
     if verdict.reason.allows() && flow.destination_mac != sandbox.gateway_mac {
@@ -92,9 +101,25 @@ pub fn is_honest(flow: &Flow, sandbox: &SandboxConfig) -> bool {
     flow.has_addresses && link::sends_from(flow, sandbox) && owns(sandbox, &flow.source)
 }
 
-/// Packets that are about the link and not traffic: neighbour discovery, DHCP, and what only routers and group members send.
+/// Whether the sandbox may send this at all: the verdict on what is about its link or is not sent as itself, `None` for honest
+/// traffic.
 #[inline(always)]
-fn signalling<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+pub fn sender<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    if !link::sends_from(flow, sandbox) {
+        return Some(Reason::SourceMac);
+    }
+    if let Some(reason) = link_protocols(frame, flow, sandbox) {
+        return Some(reason);
+    }
+    (!owns(sandbox, &flow.source)).then_some(Reason::SourceAddress)
+}
+
+/// Packets that are about the link and not traffic: ARP, neighbour discovery, DHCP, and what only routers and group members send.
+#[inline(always)]
+fn link_protocols<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {
+    if flow.ethertype == ethertype::ARP {
+        return Some(arp::judge(frame, flow, sandbox));
+    }
     if !flow.has_ports {
         return None;
     }

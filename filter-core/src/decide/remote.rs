@@ -1,4 +1,4 @@
-//! Whom the sandbox may talk to: protected, then allow, then deny, then the default, by one lookup in the policy's trie.
+//! Whom the sandbox may talk to: protected, then allow, then deny, then the default, by one search of the policy's table.
 //!
 //! The remote address is a packet's destination on the way out and its source on the way in: an answer is what comes from where
 //! the sandbox may send.
@@ -10,7 +10,7 @@ use crate::{Address, Reason, protected};
 
 /// The far side of a packet.
 #[derive(Clone, Copy)]
-pub(super) struct Remote {
+pub struct Remote {
     /// Its address.
     pub address: Address,
     /// Its port, where the packet has one.
@@ -24,22 +24,40 @@ pub(super) struct Remote {
 impl Remote {
     /// Where a packet from the sandbox goes.
     #[inline(always)]
-    pub(super) fn destination(flow: &Flow) -> Remote {
+    #[must_use]
+    pub fn destination(flow: &Flow) -> Remote {
         let port = flow.has_ports.then_some(flow.destination_port);
         Remote { address: flow.destination, port, protocol: flow.protocol, capturable: true }
     }
 
     /// Where a packet towards the sandbox comes from.
     #[inline(always)]
-    pub(super) fn source(flow: &Flow) -> Remote {
+    #[must_use]
+    pub fn source(flow: &Flow) -> Remote {
         let port = flow.has_ports.then_some(flow.source_port);
         Remote { address: flow.source, port, protocol: flow.protocol, capturable: false }
+    }
+
+    /// All but the address in one number.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self) -> u32 {
+        let port = self.port.map_or(0, |port| 1 << 16 | u32::from(port));
+        port | u32::from(self.capturable) << 17 | u32::from(self.protocol) << 24
+    }
+
+    /// The far side that an address and a [`Self::word`] tell of.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_word(address: Address, word: u32) -> Remote {
+        let port = (word & 1 << 16 != 0).then_some(word as u16);
+        Remote { address, port, protocol: (word >> 24) as u8, capturable: word & 1 << 17 != 0 }
     }
 }
 
 /// Judges a remote address, and the IPv4 addresses inside it.
 #[inline(always)]
-pub(super) fn judge<T: Tables>(remote: &Remote, tables: &T) -> Verdict {
+pub fn judge<T: Tables>(remote: &Remote, tables: &T) -> Verdict {
     let verdict = address(&remote.address, remote, tables);
     if verdict.reason.allows()
         && let Some(inside) = protected::embedded(&remote.address)

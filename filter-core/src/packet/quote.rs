@@ -17,17 +17,24 @@ pub fn is_error(flow: &Flow) -> bool {
         }
 }
 
-/// The packet quoted by an error, if it is one and quotes TCP, UDP or an echo whole enough: addresses, protocol and ports. IPv6
-/// extension headers are not followed.
+/// Fills `inner` with the packet quoted by an error: addresses, protocol and ports. Tells whether the packet is an error and quotes
+/// TCP, UDP or an echo whole enough. IPv6 extension headers are not followed.
 #[inline(always)]
 #[must_use]
-pub fn quoted<S: Source>(frame: &S, flow: &Flow) -> Option<Flow> {
+pub fn quoted<S: Source>(frame: &S, flow: &Flow, inner: &mut Flow) -> bool {
+    parse(frame, flow, inner).is_some()
+}
+
+#[inline(always)]
+fn parse<S: Source>(frame: &S, flow: &Flow, inner: &mut Flow) -> Option<()> {
     const ICMP_HEADER: u32 = 8;
     if !is_error(flow) || flow.fragment == Fragment::First {
         return None;
     }
     let at = flow.transport + ICMP_HEADER;
-    let mut inner = Flow { ethertype: flow.ethertype, network: at, ..Flow::default() };
+    *inner = Flow::default();
+    inner.ethertype = flow.ethertype;
+    inner.network = at;
     if flow.ethertype == ethertype::IPV4 {
         let header: [u8; 20] = frame.load(at)?;
         let length = u32::from(header[0] & 0x0f) * 4;
@@ -71,5 +78,5 @@ pub fn quoted<S: Source>(frame: &S, flow: &Flow) -> Option<Flow> {
     }
     inner.has_addresses = true;
     inner.has_ports = true;
-    Some(inner)
+    Some(())
 }

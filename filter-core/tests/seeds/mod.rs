@@ -4,7 +4,7 @@
 use etherparse::{Ipv6RawExtHeader, PacketBuilder};
 use filter_core::abi::{FlowKey, LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::packet::{Flow, Frame};
-use filter_core::{Address, Reason, Tables, Verdict, decide, decide_inbound};
+use filter_core::{Address, Reason, Steps, Tables, Verdict, decide, decide_inbound};
 
 /// MAC address of the sandbox.
 pub(crate) const SANDBOX_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -56,13 +56,15 @@ pub(crate) fn sandbox() -> SandboxConfig {
 /// All is allowed by default but 9.0.0.0/8; 8.8.8.8 is a nameserver; the sandbox's own addresses are protected.
 pub(crate) struct World;
 
+impl Steps for World {}
+
 impl Tables for World {
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
         let denied = address.is_v4() && address.low32() >> 24 == 9;
         let nameserver = *address == Address::v4([8, 8, 8, 8]);
         let reason = if denied { Reason::AddressDenied } else { Reason::AllowedByDefault };
         let flags = if nameserver { PolicyFlags::NAMESERVER | PolicyFlags::NAMESERVER_ALLOWED } else { 0 };
-        Some(PolicyValue { generation: 7, reason: reason.number(), capture: 0, flags, pad: 0 })
+        Some(PolicyValue { generation: 7, reason: reason.number(), capture: 0, flags })
     }
 
     fn living(&self, address: &Address) -> Option<LivingValue> {

@@ -5,7 +5,7 @@ use crate::grammar::Way;
 use crate::profile::{self, GATEWAY_MAC, Profile, common};
 use anyhow::{Context, Result, ensure};
 use filter_core::abi::{FlowKey, LivingValue, PolicyValue, SandboxConfig};
-use filter_core::{Address, Reason, Tables};
+use filter_core::{Address, Reason, Steps, Tables};
 use filter_dataplane::{Counters, Dataplane, Device, Place};
 use filter_policy::{Compiled, compile};
 use test_world::World;
@@ -126,16 +126,17 @@ impl Attached {
     }
 }
 
-/// The tables of a sandbox to which no connection has come: entries looked through one by one.
+/// The tables of a sandbox to which no connection has come.
 pub(crate) struct Lists<'a> {
     compiled: &'a Compiled,
     living: &'a [(Address, u32, LivingValue)],
 }
 
+impl Steps for Lists<'_> {}
+
 impl Tables for Lists<'_> {
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        let covering = self.compiled.entries.iter().filter(|entry| covers(&entry.address, entry.bits, address));
-        covering.max_by_key(|entry| entry.bits).map(|entry| entry.value)
+        PolicyValue::find(&self.compiled.nodes[..], address)
     }
 
     fn living(&self, address: &Address) -> Option<LivingValue> {

@@ -1,23 +1,24 @@
 //! What a row must do to the maps and the ring, worked out apart from the program.
 
-use crate::living::{self, covers};
+use crate::living;
 use crate::row::{Answered, Effect, Known};
 use crate::{Attached, Row, State};
 use anyhow::{Context, Result, bail, ensure};
 use filter_core::abi::{Counter, Event, EventFlags, FlowKey, FlowState, LivingValue, PolicyValue};
-use filter_core::{Address, Reason, Tables};
+use filter_core::{Address, Reason, Steps, Tables};
 use filter_policy::Compiled;
 
-/// The address tables of a sandbox in userspace: entries looked through one by one.
+/// The address tables of a sandbox in userspace.
 pub(crate) struct Lists<'a> {
     pub(crate) compiled: &'a Compiled,
     pub(crate) flows: &'a [Known],
 }
 
+impl Steps for Lists<'_> {}
+
 impl Tables for Lists<'_> {
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        let covering = self.compiled.entries.iter().filter(|entry| covers(&entry.address, entry.bits, address));
-        covering.max_by_key(|entry| entry.bits).map(|entry| entry.value)
+        PolicyValue::find(&self.compiled.nodes[..], address)
     }
 
     fn living(&self, address: &Address) -> Option<LivingValue> {
