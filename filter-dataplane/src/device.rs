@@ -1,6 +1,6 @@
 //! From a document's `attach` to the device on the host's side, and what is known of the gateway behind it.
 
-use crate::netlink::{self, DeviceAddress, Link};
+use crate::netlink::{self, Link};
 use crate::{DeviceError, Error, Namespace};
 use filter_policy::{Attach, NetnsRef};
 use rtnetlink::packet_route::link::{InfoKind, LinkLayerType};
@@ -23,41 +23,6 @@ pub struct Device {
     pub gateway: Vec<IpAddr>,
     /// Whether packets can have come from it already: it is switched on, and somebody is or was at the far end.
     pub up: bool,
-}
-
-/// The devices and addresses of a namespace at one moment.
-pub struct Survey {
-    links: Vec<Link>,
-    addresses: Vec<DeviceAddress>,
-}
-
-impl Survey {
-    /// Asks the kernel.
-    ///
-    /// # Errors
-    /// When the namespace cannot be entered or asked.
-    pub fn take(namespace: &Namespace) -> Result<Survey, Error> {
-        Ok(Survey { links: netlink::links(namespace)?, addresses: netlink::addresses(namespace)? })
-    }
-
-    /// All addresses of the namespace.
-    #[must_use]
-    pub fn addresses(&self) -> &[DeviceAddress] {
-        &self.addresses
-    }
-
-    /// MAC and IP addresses of the gateway behind a device: the device itself, or the bridge that it is a port of.
-    #[must_use]
-    pub fn gateway(&self, ifindex: u32) -> Option<([u8; 6], Vec<IpAddr>)> {
-        let by_index = |index| self.links.iter().find(|link| link.ifindex == index);
-        let link = by_index(ifindex)?;
-        let side = match link.controller {
-            Some(index) => by_index(index)?,
-            None => link,
-        };
-        let of_side = self.addresses.iter().filter(|entry| entry.ifindex == side.ifindex);
-        Some((side.mac?, of_side.map(|entry| entry.address.addr()).collect()))
-    }
 }
 
 impl Device {
@@ -94,15 +59,19 @@ impl Device {
                 return Err(DeviceError::NotEthernet { device: link.name, kind: format!("{layer:?}") }.into());
             }
         }
-        let routes = netlink::default_route_devices(namespace)?;
-        if routes.contains(&link.ifindex) || link.controller.is_some_and(|index| routes.contains(&index)) {
-            return Err(DeviceError::DefaultRoute(link.name).into());
+        let mut sides = vec![link.ifindex];
+        sides.extend(link.controller);
+        for side in &sides {
+            if netlink::has_default_route(namespace, *side)? {
+                return Err(DeviceError::DefaultRoute(link.name).into());
+            }
         }
         let vanished = || DeviceError::Missing { device: link.name.clone(), namespace: namespace.label().to_owned() };
-        let (gateway_mac, gateway) = Survey::take(namespace)?.gateway(link.ifindex).ok_or_else(vanished)?;
+        let found = netlink::devices(namespace, &sides)?;
+        let (side, addresses) = found.last().filter(|_| found.len() == sides.len()).ok_or_else(vanished)?;
         Ok(Device {
-            gateway,
-            gateway_mac,
+            gateway: addresses.iter().map(|entry| entry.address.addr()).collect(),
+            gateway_mac: side.mac.ok_or_else(vanished)?,
             up: link.up && (link.carrier || link.received > 0),
             name: link.name,
             ifindex: link.ifindex,
@@ -131,9 +100,8 @@ fn host_side(inside: &Namespace, here: &Namespace, reference: &NetnsRef) -> Resu
             && number.is_some()
             && link.other_netns == number
     };
-    netlink::links(here)?
-        .into_iter()
-        .find(is_peer)
+    let far = only.leads_to.map(|index| netlink::link_at(here, index)).transpose()?.flatten();
+    far.filter(is_peer)
         .ok_or_else(|| refuse(format!("the far end of its device {} is not in the daemon's namespace", only.name)))
 }
 

@@ -1,16 +1,16 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
 use crate::hook::{Hook, Spot};
-use crate::living::Table;
+use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
 use crate::{Attachment, Device, Error, HookKind, Place};
-use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
-use filter_core::abi::{self, LivingValue, SlotEntry};
+use filter_core::abi::{self, SlotEntry};
 use std::collections::BTreeSet;
 use std::io;
 
@@ -28,8 +28,7 @@ pub(crate) struct Instance {
     ebpf: Ebpf,
     slots: Array<MapData, Pod<SlotEntry>>,
     overflow: HashMap<MapData, u32, Pod<SlotEntry>>,
-    living: LpmTrie<MapData, [u8; 16], Pod<LivingValue>>,
-    in_living: Table,
+    living: Living,
     assigned: BTreeSet<u32>,
 }
 
@@ -62,12 +61,11 @@ impl Instance {
             classifier(&mut ebpf, hook).load()?;
         }
         crate::log::follow(&mut ebpf);
-        let living = take::<LpmTrie<MapData, [u8; 16], Pod<LivingValue>>>(&mut ebpf, "LIVING")?;
-        let in_living = read_living(&living)?;
+        let living = Living::open("LIVING", take::<LpmTrie<_, _, _>>(&mut ebpf, "LIVING")?)?;
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;
-        let mut instance = Instance { slots, overflow, living, in_living, assigned, ebpf };
+        let mut instance = Instance { slots, overflow, living, assigned, ebpf };
         // A daemon that died while it explained has left its shadow here.
         instance.release(LOOPBACK)?;
         Ok(instance)
@@ -143,19 +141,9 @@ impl Instance {
         Ok(true)
     }
 
-    /// Makes the namespace's table of living protected prefixes equal to `wanted`: additions first, so that no prefix is open
-    /// meanwhile.
-    pub(crate) fn set_living(&mut self, wanted: Table) -> Result<(), Error> {
-        for ((address, bits), value) in &wanted {
-            if self.in_living.get(&(*address, *bits)) != Some(value) {
-                self.living.insert(&Key::new(*bits, address.0), Pod(*value), 0).map_err(Error::map("LIVING"))?;
-            }
-        }
-        for (address, bits) in self.in_living.keys().filter(|key| !wanted.contains_key(key)) {
-            self.living.remove(&Key::new(*bits, address.0)).map_err(Error::map("LIVING"))?;
-        }
-        self.in_living = wanted;
-        Ok(())
+    /// The namespace's table of living protected prefixes.
+    pub(crate) fn living(&mut self) -> &mut Living {
+        &mut self.living
     }
 }
 
@@ -209,13 +197,4 @@ fn read_assigned(
         assigned.insert(ifindex.map_err(Error::map("OVERFLOW"))?);
     }
     Ok(assigned)
-}
-
-fn read_living(living: &LpmTrie<MapData, [u8; 16], Pod<LivingValue>>) -> Result<Table, Error> {
-    let mut table = Table::new();
-    for entry in living.iter() {
-        let (key, value) = entry.map_err(Error::map("LIVING"))?;
-        table.insert((filter_core::Address(key.data()), key.prefix_len()), value.0);
-    }
-    Ok(table)
 }

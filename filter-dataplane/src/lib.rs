@@ -16,25 +16,29 @@ mod living;
 mod log;
 mod namespace;
 pub mod netlink;
+mod notices;
 mod pins;
 mod pod;
 pub mod probe;
 #[cfg(feature = "record")]
 mod record;
 mod shared;
+mod survey;
 mod sys;
 mod tc;
 
 pub use counters::Counters;
-pub use device::{Device, Survey};
+pub use device::Device;
 pub use error::{DeviceError, Error};
 pub use events::Events;
 pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
 pub use hook::HookKind;
 pub use namespace::Namespace;
+pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
+pub use survey::{Change, Survey};
 
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
@@ -196,6 +200,9 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; the attachment enforces as before then.
     pub fn adopt(&mut self, place: Place) -> Result<bool, Error> {
+        if self.attachment(place)? == Attachment::Gone {
+            return Ok(false);
+        }
         let pins = &self.pins;
         instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place)
     }
@@ -262,13 +269,7 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place)?;
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        instance.release(place.ifindex)?;
-        fail_point("detach.released");
-        if instance.is_idle() && place.netns_inode != self.own_netns {
-            self.instances.remove(&place.netns_inode);
-            self.pins.forget_namespace(place.netns_inode)?;
-        }
+        self.release(place)?;
         Shared::clear(&self.pins, place.slot)
     }
 
@@ -283,6 +284,21 @@ impl Dataplane {
             }
         }
         Ok(None)
+    }
+
+    /// Makes packets of a place's device belong to nobody, and forgets its namespace with the last one there.
+    fn release(&mut self, Place { netns_inode, ifindex, .. }: Place) -> Result<(), Error> {
+        if !self.instances.contains_key(&netns_inode) && !self.pins.namespace(netns_inode).exists() {
+            return Ok(());
+        }
+        let instance = instance(&mut self.instances, &self.pins, netns_inode)?;
+        instance.release(ifindex)?;
+        fail_point("detach.released");
+        if instance.is_idle() && netns_inode != self.own_netns {
+            self.instances.remove(&netns_inode);
+            self.pins.forget_namespace(netns_inode)?;
+        }
+        Ok(())
     }
 
     /// What the kernel enforces in a slot; `None` when it is empty.
@@ -312,6 +328,12 @@ impl Dataplane {
         Ok(swept)
     }
 
+    /// Whether a link of a slot is pinned, whoever did it.
+    #[must_use]
+    pub fn is_linked(&self, slot: u32) -> bool {
+        Hook::ALL.into_iter().any(|hook| self.pins.link(slot, hook).exists())
+    }
+
     /// Slots whose links are pinned, whoever did it.
     ///
     /// # Errors
@@ -320,17 +342,62 @@ impl Dataplane {
         self.pins.linked_slots()
     }
 
-    /// Tells a namespace's program which addresses, networks and sandboxes are protected at present.
+    /// Protects a sandbox's addresses from all sandboxes. Counted: what two protect, one alone does not free.
     ///
     /// # Errors
-    /// What the kernel refused; a part of the additions may be in effect.
-    pub fn protect<'a>(
+    /// What the kernel refused; a part of the additions may be in effect, and the rest is tried again with the next change.
+    pub fn protect(&mut self, prefixes: &[IpNet]) -> Result<(), Error> {
+        self.shared.protected.claim_sandbox(prefixes);
+        self.shared.protected.flush()
+    }
+
+    /// Takes back what [`Self::protect`] did.
+    ///
+    /// # Errors
+    /// What the kernel refused; more is protected than need be then.
+    pub fn unprotect(&mut self, prefixes: &[IpNet]) -> Result<(), Error> {
+        self.shared.protected.release_sandbox(prefixes);
+        self.shared.protected.flush()
+    }
+
+    /// Protects some of a namespace's own addresses, and the networks they are on, in the place of others. Those of the daemon's
+    /// namespace are protected everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::protect`].
+    pub fn protect_host(
         &mut self,
         netns_inode: u64,
-        addresses: impl IntoIterator<Item = &'a DeviceAddress>,
-        sandboxes: impl IntoIterator<Item = &'a IpNet>,
+        old: &[DeviceAddress],
+        new: &[DeviceAddress],
     ) -> Result<(), Error> {
-        instance(&mut self.instances, &self.pins, netns_inode)?.set_living(living::table(addresses, sandboxes))
+        let living = if netns_inode == self.own_netns {
+            &mut self.shared.protected
+        } else {
+            instance(&mut self.instances, &self.pins, netns_inode)?.living()
+        };
+        living.replace_host(old, new);
+        living.flush()
+    }
+
+    /// Removes what an earlier daemon protected and this one does not, in namespaces that are `known`, and what it pinned for
+    /// namespaces that have no sandbox any more and are not to be `kept`.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn forget_rest(&mut self, kept: &BTreeSet<u64>, known: impl Fn(u64) -> bool) -> Result<(), Error> {
+        self.shared.protected.doubt_all();
+        self.shared.protected.flush()?;
+        for (_, instance) in self.instances.iter_mut().filter(|(inode, _)| known(**inode)) {
+            instance.living().doubt_all();
+            instance.living().flush()?;
+        }
+        for inode in self.pins.namespaces()? {
+            if !self.instances.contains_key(&inode) && !kept.contains(&inode) {
+                self.pins.forget_namespace(inode)?;
+            }
+        }
+        Ok(())
     }
 
     /// A sandbox's counters; `None` when the slot is empty.

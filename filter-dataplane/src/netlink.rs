@@ -1,15 +1,20 @@
 //! What the kernel says about links, addresses and routes of a namespace.
 
+mod ask;
+mod numbers;
+
+pub(crate) use numbers::{give_number, number_of};
+
 use crate::{Error, Namespace};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use ask::{ask, ask_strictly};
+use futures_util::TryStreamExt;
 use ipnet::IpNet;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::packet_route::rule::RuleAttribute;
-use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder};
-use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use rtnetlink::{Handle, IpVersion};
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,18 +88,82 @@ pub fn addresses(namespace: &Namespace) -> Result<Vec<DeviceAddress>, Error> {
     })
 }
 
-/// Indexes of the devices that default routes leave by.
+/// A device by its index, if there is one.
 ///
 /// # Errors
 /// As [`link`].
-pub fn default_route_devices(namespace: &Namespace) -> Result<Vec<u32>, Error> {
-    ask(namespace, "list routes", async |handle: Handle| {
-        let mut routes: Vec<RouteMessage> = Vec::new();
-        let families = [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
-        for family in families {
-            routes.extend(handle.route().get(family).execute().try_collect::<Vec<_>>().await?);
+pub fn link_at(namespace: &Namespace, ifindex: u32) -> Result<Option<Link>, Error> {
+    ask(namespace, "look up a device", async |handle: Handle| link_of(&handle, ifindex).await)
+}
+
+/// The addresses of one device.
+///
+/// # Errors
+/// As [`link`].
+pub fn addresses_of(namespace: &Namespace, ifindex: u32) -> Result<Vec<DeviceAddress>, Error> {
+    ask_strictly(namespace, "list addresses", async |handle: Handle| addresses_on(&handle, ifindex).await)
+}
+
+/// Devices with their addresses, by index; those that are gone are left out.
+///
+/// # Errors
+/// As [`link`].
+pub fn devices(namespace: &Namespace, indexes: &[u32]) -> Result<Vec<(Link, Vec<DeviceAddress>)>, Error> {
+    ask_strictly(namespace, "look up devices", async |handle: Handle| {
+        let mut found = Vec::with_capacity(indexes.len());
+        for ifindex in indexes {
+            if let Some(link) = link_of(&handle, *ifindex).await? {
+                found.push((link, addresses_on(&handle, *ifindex).await?));
+            }
         }
-        Ok(routes.into_iter().filter(|route| route.header.destination_prefix_length == 0).flat_map(out_of).collect())
+        Ok(found)
+    })
+}
+
+async fn link_of(handle: &Handle, ifindex: u32) -> Result<Option<Link>, rtnetlink::Error> {
+    let answer = handle.link().get().match_index(ifindex).execute().try_next().await;
+    Ok(unless_gone(answer)?.flatten().map(to_link))
+}
+
+/// Needs a connection with strict checks: without them the kernel lists the addresses of all devices.
+async fn addresses_on(handle: &Handle, ifindex: u32) -> Result<Vec<DeviceAddress>, rtnetlink::Error> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = handle.address().get();
+        request.message_mut().header.index = ifindex;
+        request.message_mut().header.family = family;
+        let messages: Option<Vec<AddressMessage>> = unless_gone(request.execute().try_collect().await)?;
+        let addresses = messages.into_iter().flatten().filter_map(to_address);
+        found.extend(addresses.filter(|address| address.ifindex == ifindex));
+    }
+    Ok(found)
+}
+
+fn unless_gone<T>(answer: Result<T, rtnetlink::Error>) -> Result<Option<T>, rtnetlink::Error> {
+    match answer {
+        Err(rtnetlink::Error::NetlinkError(refusal)) if refusal.raw_code() == -libc::ENODEV => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Whether a default route leaves by a device.
+///
+/// # Errors
+/// As [`link`].
+pub fn has_default_route(namespace: &Namespace, ifindex: u32) -> Result<bool, Error> {
+    ask_strictly(namespace, "list routes", async |handle: Handle| {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            question.attributes.push(RouteAttribute::Oif(ifindex));
+            let routes: Option<Vec<RouteMessage>> =
+                unless_gone(handle.route().get(question).execute().try_collect().await)?;
+            let is_default = |route: &RouteMessage| route.header.destination_prefix_length == 0;
+            if routes.into_iter().flatten().any(|route| is_default(&route) && out_of(route).contains(&ifindex)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     })
 }
 
@@ -135,70 +204,6 @@ fn to_mark_rule(attributes: &[RuleAttribute]) -> Option<MarkRule> {
         }
     }
     marked.then_some(rule)
-}
-
-/// Notices that a link, an address, a qdisc or a filter of the process's namespace has changed; what has, is for the caller to
-/// look up.
-///
-/// # Errors
-/// When the kernel refuses the subscription. Must be called inside a tokio runtime.
-pub fn notices() -> Result<impl Stream<Item = ()> + Send, Error> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Tc];
-    let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
-        .map_err(|error| Error::Netlink { action: "subscribe to notices", reason: error.to_string() })?;
-    tokio::spawn(connection);
-    Ok(messages.map(drop))
-}
-
-/// The number by which `namespace` knows the other one, if it knows it.
-///
-/// # Errors
-/// As [`link`].
-pub(crate) fn number_of(namespace: &Namespace, other: &Namespace) -> Result<Option<i32>, Error> {
-    use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-    use rtnetlink::packet_route::RouteNetlinkMessage;
-    use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
-    use std::os::fd::AsRawFd;
-
-    let fd = other.file().as_raw_fd() as u32;
-    ask(namespace, "look up a namespace", async |mut handle: Handle| {
-        let mut message = NsidMessage::default();
-        message.attributes.push(NsidAttribute::Fd(fd));
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
-        request.header.flags = NLM_F_REQUEST;
-        let mut answers = handle.request(request)?;
-        while let Some(answer) = answers.next().await {
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(found)) = answer.payload {
-                return Ok(found.attributes.into_iter().find_map(|attribute| match attribute {
-                    NsidAttribute::Id(id) if id >= 0 => Some(id),
-                    _ => None,
-                }));
-            }
-        }
-        Ok(None)
-    })
-}
-
-fn ask<T, F>(namespace: &Namespace, action: &'static str, question: impl FnOnce(Handle) -> F + Send) -> Result<T, Error>
-where
-    T: Send,
-    F: Future<Output = Result<T, rtnetlink::Error>>,
-{
-    let failed = |reason: String| Error::Netlink { action, reason };
-    let work = move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|e| failed(e.to_string()))?;
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().map_err(|e| failed(e.to_string()))?;
-            let connection = tokio::spawn(connection);
-            let answer = question(handle).await.map_err(|e| failed(e.to_string()));
-            connection.abort();
-            answer
-        })
-    };
-    // A thread of its own also where the namespace is ours: the caller may be inside another runtime.
-    std::thread::scope(|scope| scope.spawn(|| namespace.enter(work)).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
 }
 
 fn to_link(message: LinkMessage) -> Link {

@@ -10,7 +10,8 @@ use aya::sys::{is_map_supported, is_program_supported};
 use nix::sched::{CloneFlags, unshare};
 use std::{fs, thread};
 
-const CAPABILITIES: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (21, "CAP_SYS_ADMIN")];
+const CAPABILITIES: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (39, "CAP_BPF"), (21, "CAP_SYS_ADMIN"), (11, "CAP_NET_BROADCAST")];
 
 /// In front of what the kernel has to offer.
 const KERNEL: &str = "kernel: ";

@@ -1,5 +1,6 @@
 //! The maps that all instances of the program share: attachments, policies, counters, events.
 
+use crate::living::Living;
 use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::{Counters, Error, fail_point, sys};
@@ -11,7 +12,7 @@ use std::io;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 6] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 7] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "PROTECTED", "STRAYS", "EVENTS"];
 
 /// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
 const NO_PREALLOC: u32 = 1;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     counters: ArrayOfMaps<MapData, Rows>,
     flows: ArrayOfMaps<MapData, Flows>,
     strays: Rows,
+    /// The protected prefixes of the daemon's namespace and of all sandboxes.
+    pub(crate) protected: Living,
 }
 
 impl Shared {
@@ -44,6 +47,7 @@ impl Shared {
             counters: pinned(pins, "COUNTERS", Map::ArrayOfMaps)?,
             flows: pinned(pins, "FLOWS", Map::ArrayOfMaps)?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
+            protected: Living::open("PROTECTED", pinned(pins, "PROTECTED", Map::LpmTrie)?)?,
         })
     }
 

@@ -20,9 +20,13 @@ pub static SLOTS: Array<SlotEntry, { abi::SLOTS as usize }> = Array::new();
 pub static OVERFLOW: HashMap<u32, SlotEntry, { abi::MAX_SANDBOXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// Protected prefixes that come and go with the host's addresses and its sandboxes.
+/// Protected prefixes that come and go with the addresses of the program's namespace, where that is not the daemon's.
 #[btf_map]
 pub static LIVING: LpmTrie<[u8; 16], LivingValue, { 4 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
+
+/// Protected prefixes everywhere: those of all sandboxes, and those that come and go with the addresses of the daemon's namespace.
+#[btf_map]
+pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
 
 /// Attachment by slot.
 #[btf_map]

@@ -1,11 +1,11 @@
 //! The address tables of one sandbox, for the decision.
 
-use crate::maps::{LIVING, Table};
+use crate::maps::{LIVING, PROTECTED, Table};
 use crate::steps;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use filter_core::abi::{FlowKey, LivingValue, PolicyValue};
-use filter_core::{Address, Tables, table};
+use filter_core::{Address, Reason, Tables, table};
 
 /// Tables of the sandbox in `slot`, and the packet at hand.
 pub struct Walk {
@@ -22,7 +22,16 @@ impl Tables for Walk {
 
     #[inline(always)]
     fn living(&self, address: &Address) -> Option<LivingValue> {
-        LIVING.get(&Key::new(128, address.0)).copied()
+        const HOST: u32 = Reason::ProtectedHost as u32;
+        // Numbers instead of references: the verifier does not follow a pointer that is one or the other.
+        let key = Key::new(128, address.0);
+        let here = LIVING.get(&key).map_or(0, |value| value.reason);
+        // What is the host's own address here is nobody else's.
+        let reason = match here {
+            HOST => HOST,
+            _ => PROTECTED.get(&key).map_or(here, |value| value.reason),
+        };
+        (reason != 0).then_some(LivingValue { reason })
     }
 
     #[inline(always)]

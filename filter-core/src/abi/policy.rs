@@ -78,7 +78,7 @@ impl PolicyFlags {
     pub const NAMESERVER_ALLOWED: u8 = 1 << 2;
 }
 
-/// Value of a namespace's table of living protected prefixes.
+/// Value of the tables of living protected prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct LivingValue {

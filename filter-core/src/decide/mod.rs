@@ -26,7 +26,7 @@ pub trait Tables {
     /// Longest match in the sandbox's policy; `None` when there is no policy.
     fn policy(&self, address: &Address) -> Option<PolicyValue>;
 
-    /// Longest match among the namespace's living protected prefixes.
+    /// The living protected prefix that an address is in: the host's own address before a sandbox's before a network of the host.
     fn living(&self, address: &Address) -> Option<LivingValue>;
 
     /// State of a connection that came in, unless it has ended or been idle for too long.

@@ -55,5 +55,5 @@ fn forget(node: &mut Node, id: &str) -> Result<(), Refusal> {
     node.let_go(id);
     node.store.remove(id)?;
     fail_point("detach.forgotten");
-    Ok(node.protect(None)?)
+    Ok(())
 }

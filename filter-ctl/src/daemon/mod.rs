@@ -9,6 +9,8 @@ pub(crate) mod config;
 mod end;
 mod events;
 mod explain;
+mod hosts;
+mod index;
 mod lock;
 pub(crate) mod marks;
 mod node;
@@ -73,11 +75,11 @@ async fn serve(
         tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);
     }
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
-    let names = node.names();
+    let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
     let node = Arc::new(Mutex::new(node));
 
     let events = events::pump(kernel_events, names);
-    tokio::spawn(reconcile::watch(node.clone()));
+    tokio::spawn(reconcile::watch(node.clone(), notices));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, node, events, stop).await

@@ -1,10 +1,12 @@
 //! What the daemon holds: the kernel side, the store, and the sandboxes.
 
 use super::config::Config;
+use super::hosts::Hosts;
+use super::index::Index;
 use super::refusal::Refusal;
 use super::store::{Record, Store};
 use filter_core::abi::SandboxConfig;
-use filter_dataplane::{Dataplane, Device, HookKind, Namespace, Place, netlink};
+use filter_dataplane::{Dataplane, HookKind, Place};
 use filter_policy::{NetnsRef, Sandbox, Sources};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,6 +46,11 @@ impl Held {
         self.record.place()
     }
 
+    /// What its events are told by.
+    fn key(&self) -> (u32, u32) {
+        (self.record.slot, self.record.incarnation)
+    }
+
     /// The namespace of its device, as the document names it.
     pub(super) fn netns(&self) -> Option<&NetnsRef> {
         match &self.sandbox.attach {
@@ -61,6 +68,8 @@ pub(super) struct Node {
     pub sandboxes: BTreeMap<String, Held>,
     /// Hooks that no record knows, by slot.
     pub orphans: BTreeMap<u32, Place>,
+    pub index: Index,
+    pub hosts: Hosts,
     names: Names,
     last_incarnation: u32,
 }
@@ -76,6 +85,8 @@ impl Node {
             store,
             sandboxes: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            index: Index::new(),
+            hosts: Hosts::open()?,
             names: Names::default(),
             last_incarnation: u32::MAX,
         })
@@ -98,31 +109,50 @@ impl Node {
         self.sandboxes.get(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))
     }
 
-    /// Puts a sandbox among those that are held.
+    /// Puts a sandbox among those that are held, in the place of what it was.
     pub(super) fn hold(&mut self, held: Held) {
-        let (id, key) = (held.record.document.id.clone(), (held.record.slot, held.record.incarnation));
-        if !held.gone {
-            self.names.write().expect("no panic under the lock").entry(key).or_default().id.clone_from(&id);
+        let id = held.record.document.id.clone();
+        // Before the old ones are given up: no address is open meanwhile.
+        self.keep_protected(&held.sandbox);
+        let old = self.sandboxes.remove(&id);
+        if let Some(old) = &old {
+            self.leave_out(old, held.gone || old.key() != held.key());
         }
+        self.index.add(&held);
+        if !held.gone {
+            self.names.write().expect("no panic under the lock").entry(held.key()).or_default().id.clone_from(&id);
+        }
+        let inode = held.record.netns_inode;
         self.sandboxes.insert(id, held);
+        self.unfollow_if_empty(inode);
     }
 
-    /// Takes a sandbox from those that are held.
+    /// Takes a sandbox from those that are held. Its slot is free for others from now on.
     pub(super) fn let_go(&mut self, id: &str) -> Option<Held> {
         let held = self.sandboxes.remove(id)?;
-        let key = (held.record.slot, held.record.incarnation);
-        self.names.write().expect("no panic under the lock").remove(&key);
+        self.leave_out(&held, true);
+        self.unfollow_if_empty(held.record.netns_inode);
         Some(held)
     }
 
-    /// A slot that nobody has.
-    pub(super) fn free_slot(&self) -> Result<u32, Refusal> {
-        // A link that no record knows has its slot as well.
-        let mut taken: BTreeSet<u32> = self.dataplane.linked_slots()?.into_iter().collect();
-        taken.extend(self.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot));
-        (Dataplane::FIRST_SLOT..filter_core::abi::MAX_SANDBOXES)
-            .find(|slot| !taken.contains(slot))
-            .ok_or_else(|| filter_dataplane::Error::Full.into())
+    fn leave_out(&mut self, held: &Held, unheard: bool) {
+        self.index.remove(held);
+        if unheard {
+            self.names.write().expect("no panic under the lock").remove(&held.key());
+        }
+        self.unprotect(&held.sandbox);
+    }
+
+    /// A slot that nobody has. It is taken until [`Self::give_back`], or until the sandbox that is held in it is let go.
+    pub(super) fn free_slot(&mut self) -> Result<u32, Refusal> {
+        self.index.take_slot().ok_or_else(|| filter_dataplane::Error::Full.into())
+    }
+
+    /// Gives back a slot in which nothing could be attached; one whose links could not be taken back stays taken.
+    pub(super) fn give_back(&mut self, slot: u32) {
+        if !self.dataplane.is_linked(slot) {
+            self.index.give_back(slot);
+        }
     }
 
     /// The number of the next attachment.
@@ -134,34 +164,22 @@ impl Node {
         Ok(self.last_incarnation)
     }
 
-    /// Brings every namespace's living protected prefixes up to date; `more` are those of a sandbox about to come.
-    pub(super) fn protect(&mut self, more: Option<(&Sandbox, &Device)>) -> Result<(), filter_dataplane::Error> {
-        let own = Namespace::own()?;
-        let host = netlink::addresses(&own)?;
-        let mut prefixes: BTreeSet<IpNet> = self.sandboxes.values().flat_map(|held| prefixes(&held.sandbox)).collect();
-        let mut others: BTreeMap<u64, NetnsRef> = BTreeMap::new();
-        for held in self.sandboxes.values().filter(|held| !held.gone) {
-            if let Some(netns) = held.netns() {
-                others.insert(held.record.netns_inode, netns.clone());
-            }
+    /// Protects the addresses of a sandbox about to come, until [`Self::unprotect`]. Who is held keeps his protected by himself.
+    pub(super) fn protect(&mut self, sandbox: &Sandbox) -> Result<(), filter_dataplane::Error> {
+        self.dataplane.protect(&prefixes(sandbox))
+    }
+
+    /// Ends what [`Self::protect`] began.
+    pub(super) fn unprotect(&mut self, sandbox: &Sandbox) {
+        if let Err(error) = self.dataplane.unprotect(&prefixes(sandbox)) {
+            tracing::error!(%error, id = %sandbox.id, "addresses stay protected that nobody has");
         }
-        if let Some((sandbox, device)) = more {
-            prefixes.extend(self::prefixes(sandbox));
-            if let Some(netns) = &device.netns {
-                others.insert(device.netns_inode, netns.clone());
-            }
+    }
+
+    fn keep_protected(&mut self, sandbox: &Sandbox) {
+        if let Err(error) = self.protect(sandbox) {
+            tracing::error!(%error, id = %sandbox.id, "its addresses are not protected from other sandboxes");
         }
-        self.dataplane.protect(own.inode(), &host, &prefixes)?;
-        for (inode, netns) in others {
-            let namespace = match Namespace::find(&netns) {
-                Ok(namespace) if namespace.inode() == inode => namespace,
-                // The namespace lost its name or is gone; what is protected there stays.
-                _ => continue,
-            };
-            let there = netlink::addresses(&namespace)?;
-            self.dataplane.protect(inode, there.iter().chain(&host), &prefixes)?;
-        }
-        Ok(())
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn detach(node: &mut Node, slot: u32) -> Result<Ended, Refusal> {
     })?;
     node.dataplane.detach(place)?;
     node.orphans.remove(&slot);
+    node.index.give_back(slot);
     Ok(Ended { id: format!("slot {slot}"), device: label(place), state: EndState::Detached })
 }
 

@@ -6,27 +6,31 @@ use super::store::{Pending, Record};
 use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Namespace, Survey, fail_point, netlink};
-use filter_policy::{NetnsRef, compile, validate};
-use futures_util::StreamExt;
-use std::collections::{BTreeSet, HashMap};
+use filter_dataplane::{Attachment, Device, Watcher, fail_point};
+use filter_policy::{compile, validate};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
-/// Between looks at what sends no notice: devices in other namespaces, pins.
+/// Between looks at what sends no notice: pins, flows.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Sandboxes that are looked at under one lock.
+const AT_ONCE: usize = 64;
 /// For notices that come together.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Takes over the sandboxes of an earlier daemon. Their devices are filtered all the while.
 pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     fail_point("adopt.opened");
-    let mut surveys = Surveys::new();
+    let own = node.follow(None)?;
+    node.protect_host(own)?;
     for (id, pending) in node.store.load()? {
         if let Some(record) = settle(node, &id, pending)? {
             fail_point("adopt.settled");
-            adopt_one(node, &id, record, &mut surveys).with_context(|| format!("sandbox \"{id}\""))?;
+            adopt_one(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?;
             fail_point("adopt.between");
         }
     }
@@ -35,13 +39,15 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
         tracing::warn!(slot, "what an unfinished operation left in this slot was removed");
     }
     super::orphans::find(node, &known)?;
-    node.protect(None)?;
+    for slot in node.orphans.keys() {
+        node.index.occupy(*slot);
+    }
+    let kept: BTreeSet<u64> = node.orphans.values().map(|place| place.netns_inode).collect();
+    let hosts = &node.hosts;
+    node.dataplane.forget_rest(&kept, |inode| hosts.survey(inode).is_some())?;
     fail_point("adopt.protected");
     Ok(())
 }
-
-/// What was found in the namespaces that documents name.
-type Surveys = HashMap<Option<NetnsRef>, Option<Survey>>;
 
 /// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces. A detachment that
 /// has begun is completed.
@@ -82,7 +88,7 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
     Ok(current)
 }
 
-fn adopt_one(node: &mut Node, id: &str, record: Record, surveys: &mut Surveys) -> anyhow::Result<()> {
+fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
     let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
     let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
@@ -103,11 +109,17 @@ fn adopt_one(node: &mut Node, id: &str, record: Record, surveys: &mut Surveys) -
     // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
     node.dataplane.switch(held.record.slot, &compiled)?;
-    let inode = held.record.netns_inode;
-    let survey = surveys.entry(held.netns().cloned()).or_insert_with_key(|netns| survey(netns.as_ref(), inode));
-    let gateway = survey.as_ref().and_then(|survey| survey.gateway(held.record.ifindex));
-    let gateway = gateway.unwrap_or_else(|| known_gateway(&held.config));
-    follow_gateway(node, held, gateway)
+    let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
+    node.hold(held);
+    match node.follow(netns.as_ref()) {
+        Ok(found) if found == inode => node.protect_host(inode)?,
+        // The namespace lost its name; what is protected there stays.
+        Ok(found) => node.unfollow_if_empty(found),
+        Err(error) => tracing::warn!(id, %error, "changes of its namespace are not followed"),
+    }
+    let place = node.sandboxes.get(id).map(Held::place);
+    let gateway = place.and_then(|place| node.hosts.survey(inode)?.gateway(place.ifindex));
+    follow_gateway(node, id, gateway.unwrap_or(known))
 }
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
@@ -125,8 +137,8 @@ fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
 
 /// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.
 fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
-    node.let_go(id);
     if held.record.sealed {
+        node.let_go(id);
         return node.store.remove(id);
     }
     tracing::info!(id, device = held.record.device, "the device is gone");
@@ -134,72 +146,95 @@ fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks at devices and addresses whenever the kernel says that something changed, and now and then.
-pub(super) async fn watch(node: Arc<Mutex<Node>>) {
-    let mut notices = match netlink::notices() {
-        Ok(notices) => notices.boxed(),
-        Err(error) => {
-            tracing::error!(%error, "no notices of the kernel; looking now and then only");
-            futures_util::stream::pending().boxed()
-        }
-    };
+/// Follows what the kernel tells of devices and addresses, and looks every second at what sends no notice.
+pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher) {
+    let mut beat = tokio::time::interval(INTERVAL);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let noticed = tokio::time::timeout(INTERVAL, notices.next()).await.is_ok_and(|notice| notice.is_some());
-        if noticed {
-            tokio::time::sleep(SETTLE).await;
-            while let Ok(Some(())) = tokio::time::timeout(Duration::ZERO, notices.next()).await {}
-        }
-        let node = node.clone();
-        let looked =
-            tokio::task::spawn_blocking(move || look(&mut node.lock().expect("no panic under the lock"), noticed))
-                .await;
-        match looked {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("{error:#}"),
-            Err(error) => tracing::error!(%error, "the reconciler failed"),
+        let look_around = tokio::select! {
+            heard = notices.heard() => {
+                if let Err(error) = heard {
+                    tracing::error!(%error, "no notices of the kernel; looking every second only");
+                    beat.tick().await;
+                }
+                tokio::time::sleep(SETTLE).await;
+                false
+            }
+            _ = beat.tick() => true,
+        };
+        with(&node, |node| Ok(node.catch_up()?)).await;
+        let mut next = look_around.then(String::new);
+        while let Some(from) = next {
+            next = with(&node, move |node| look(node, &from)).await.flatten();
         }
     }
 }
 
-/// `noticed`: something changed in the daemon's namespace. Other namespaces send no notices.
-fn look(node: &mut Node, noticed: bool) -> anyhow::Result<()> {
-    let attached: Vec<Held> = node.sandboxes.values().filter(|held| !held.gone).cloned().collect();
-    let mut surveys = Surveys::new();
-    for held in attached {
-        let id = held.sandbox.id.to_string();
-        let attached = match node.dataplane.attachment(held.place())? {
-            Attachment::Whole => true,
-            Attachment::Torn => mend(node, &held)?,
-            Attachment::Gone => false,
-        };
-        if !attached {
-            node.dataplane.detach(held.place())?;
-            lay_by(node, &id, held)?;
-            continue;
-        }
-        node.dataplane.sweep_flows(held.record.slot)?;
-        let netns = held.netns().cloned();
-        if !held.record.sealed && (noticed || netns.is_some()) {
-            let survey =
-                surveys.entry(netns).or_insert_with_key(|netns| survey(netns.as_ref(), held.record.netns_inode));
-            if let Some(gateway) = survey.as_ref().and_then(|survey| survey.gateway(held.record.ifindex)) {
-                follow_gateway(node, held, gateway)?;
-            }
+async fn with<T: Send + 'static>(
+    node: &Arc<Mutex<Node>>,
+    work: impl FnOnce(&mut Node) -> anyhow::Result<T> + Send + 'static,
+) -> Option<T> {
+    let node = node.clone();
+    let worked = tokio::task::spawn_blocking(move || work(&mut node.lock().expect("no panic under the lock"))).await;
+    match worked {
+        Ok(Ok(result)) => return Some(result),
+        Ok(Err(error)) => tracing::error!("{error:#}"),
+        Err(error) => tracing::error!(%error, "the reconciler failed"),
+    }
+    None
+}
+
+/// Looks at the links and flows of some sandboxes, the first of which is the first not before `from`. Tells where to go on: nobody
+/// waits for a look at all.
+fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
+    let mut ids: Vec<String> = node
+        .sandboxes
+        .range::<str, _>((Bound::Included(from), Bound::Unbounded))
+        .take(AT_ONCE + 1)
+        .map(|(id, _)| id.clone())
+        .collect();
+    let next = ids.split_off(AT_ONCE.min(ids.len())).pop();
+    for id in ids {
+        if let Err(error) = check(node, &id).and_then(|()| sweep(node, &id)) {
+            tracing::error!(id, "cannot look at its device: {error:#}");
         }
     }
-    if noticed || !surveys.is_empty() {
-        node.protect(None)?;
+    Ok(next)
+}
+
+/// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone.
+pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
+    let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) else {
+        return Ok(());
+    };
+    let attachment = node.dataplane.attachment(held.place())?;
+    if attachment == Attachment::Whole {
+        return Ok(());
+    }
+    let held = held.clone();
+    if attachment == Attachment::Gone || !mend(node, &held)? {
+        node.dataplane.detach(held.place())?;
+        lay_by(node, id, Held { gone: true, ..held })?;
     }
     Ok(())
 }
 
-fn survey(netns: Option<&NetnsRef>, inode: u64) -> Option<Survey> {
-    let namespace = Namespace::find_or_own(netns).ok().filter(|namespace| namespace.inode() == inode)?;
-    Survey::take(&namespace).ok()
+fn sweep(node: &mut Node, id: &str) -> anyhow::Result<()> {
+    if let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) {
+        node.dataplane.sweep_flows(held.record.slot)?;
+    }
+    Ok(())
 }
 
-/// Keeps the gateway's addresses up to date, and holds the sandbox with them.
-fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6], Vec<IpAddr>)) -> anyhow::Result<()> {
+/// Keeps the gateway's addresses up to date.
+pub(super) fn follow_gateway(
+    node: &mut Node,
+    id: &str,
+    (gateway_mac, gateway): ([u8; 6], Vec<IpAddr>),
+) -> anyhow::Result<()> {
+    let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone).cloned() else {
+        return Ok(());
+    };
     let Record { device, ifindex, netns_inode, incarnation, .. } = &held.record;
     let netns = held.netns().cloned();
     let device = Device {
@@ -217,8 +252,8 @@ fn follow_gateway(node: &mut Node, held: Held, (gateway_mac, gateway): ([u8; 6],
     }
     if config != held.config {
         node.dataplane.configure(held.record.slot, &config)?;
+        node.hold(Held { config, ..held });
     }
-    node.hold(Held { config, ..held });
     Ok(())
 }
 

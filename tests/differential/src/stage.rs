@@ -80,7 +80,8 @@ impl Stage {
             });
         }
         let netns = attached.first().context("no profile")?.from.place.netns_inode;
-        dataplane.protect(netns, &profile::host(), &profile::sandboxes())?;
+        dataplane.protect_host(netns, &[], &profile::host())?;
+        dataplane.protect(&profile::sandboxes())?;
         Ok(Stage { dataplane, attached, living: living(), world })
     }
 

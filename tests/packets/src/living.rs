@@ -64,7 +64,7 @@ pub(crate) fn sandboxes() -> Vec<IpNet> {
     SANDBOXES.iter().map(|text| prefix(text)).collect()
 }
 
-/// The longest match.
+/// The longest match. No host's own address lies in a pool of sandboxes here: then one table is as good as two.
 pub(crate) fn lookup(address: &Address) -> Option<LivingValue> {
     let covering = TABLE.iter().filter(|(text, _)| {
         let (network, bits) = common(&prefix(text));
@@ -73,10 +73,11 @@ pub(crate) fn lookup(address: &Address) -> Option<LivingValue> {
     covering.max_by_key(|(text, _)| common(&prefix(text)).1).map(|(_, reason)| LivingValue::new(*reason))
 }
 
-/// The entries that the kernel's table must have, as bytes, sorted.
-pub(crate) fn entries() -> Vec<(Vec<u8>, Vec<u8>)> {
+/// The entries that one of the kernel's tables must have, as bytes, sorted: the sandboxes', or the namespace's own.
+pub(crate) fn entries(of_sandboxes: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut entries: Vec<_> = TABLE
         .iter()
+        .filter(|(_, reason)| (*reason == Reason::ProtectedSandbox) == of_sandboxes)
         .map(|(text, reason)| {
             let (network, bits) = common(&prefix(text));
             let key = [bits.to_ne_bytes().as_slice(), &network.0].concat();

@@ -69,7 +69,8 @@ impl Stage {
             attached.push(attach(&mut dataplane, *profile, world.host().name(), number)?);
         }
         let first = attached.first().context("a stage without a profile")?;
-        dataplane.protect(first.place.netns_inode, &living::host(), &living::sandboxes())?;
+        dataplane.protect_host(first.place.netns_inode, &[], &living::host())?;
+        dataplane.protect(&living::sandboxes())?;
         let ring = EventRing::open(world.pin_dir())?;
         let stage = Stage { ring, dataplane, attached, kept: None, far, world };
         stage.check_living()?;
@@ -213,14 +214,16 @@ impl Stage {
         Lists { compiled: &attached.compiled, flows }
     }
 
-    /// The kernel's table of living prefixes is the one that userspace judges by.
+    /// The kernel's tables of living prefixes are the ones that userspace judges by.
     fn check_living(&self) -> Result<()> {
         let state = self.state()?;
-        let name = format!("netns/{}/LIVING", self.attached[0].place.netns_inode);
-        let mut found: Vec<_> =
-            state.entries(&name).into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
-        found.sort();
-        ensure!(found == living::entries(), "LIVING is not as expected: {found:?}");
+        let here = format!("netns/{}/LIVING", self.attached[0].place.netns_inode);
+        for (name, of_sandboxes) in [(here.as_str(), false), ("PROTECTED", true)] {
+            let mut found: Vec<_> =
+                state.entries(name).into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+            found.sort();
+            ensure!(found == living::entries(of_sandboxes), "{name} is not as expected: {found:?}");
+        }
         Ok(())
     }
 }

@@ -3,18 +3,19 @@
 use super::Plan;
 use crate::api::ApplyDocument;
 use crate::daemon::node::{Held, Node, prefixes};
+use crate::daemon::reconcile;
 use crate::daemon::refusal::Refusal;
-use filter_dataplane::{Device, Error, Namespace, Place, netlink};
+use filter_dataplane::{Device, Error, Place};
 use filter_policy::{Problem, Sandbox, validate};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// Checks a document against the host, the sandboxes that are held, and the documents before it.
 pub(super) fn check(
-    node: &Node,
+    node: &mut Node,
     given: &ApplyDocument,
     plans: &[Plan],
+    followed: &mut BTreeSet<u64>,
 ) -> Result<(Sandbox, Device, Option<Held>), Refusal> {
     let lines = given.lines.as_ref();
     let sandbox = validate(&given.document, lines, &node.config.operator.limits)
@@ -36,14 +37,14 @@ pub(super) fn check(
         Err(Error::Unsupported { missing, hint }) => return refuse(at("attach", missing).hint(hint)),
         Err(error) => return Err(error.into()),
     };
+    followed.insert(node.follow(device.netns.as_ref())?);
+    settle(node, &sandbox, &device)?;
     let here = |place: Place| place.ifindex == device.ifindex && place.netns_inode == device.netns_inode;
     let before = before(node, &sandbox, &device, here)?;
-    let taken_by = node
-        .sandboxes
-        .values()
-        .find(|held| !held.gone && here(held.place()) && held.sandbox.id != sandbox.id)
-        .map(|held| held.sandbox.id.clone())
-        .or_else(|| plans.iter().find(|plan| same_device(&plan.device, &device)).map(|plan| plan.sandbox.id.clone()));
+    let taken_by =
+        node.index.at(device.netns_inode, device.ifindex).filter(|id| *id != sandbox.id.as_str()).or_else(|| {
+            plans.iter().find(|plan| same_device(&plan.device, &device)).map(|plan| plan.sandbox.id.as_str())
+        });
     if let Some(other) = taken_by {
         let problem = at("attach", format!("interface {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
@@ -52,7 +53,7 @@ pub(super) fn check(
         let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
         return refuse(problem.hint(format!("bring it down, then filter-ctl detach --slot {slot}, then apply")));
     }
-    if let Some(problem) = overlap(node, &sandbox, &device, plans)? {
+    if let Some(problem) = overlap(node, &sandbox, &device, plans) {
         return refuse(match lines {
             Some(lines) => {
                 let line = lines.line(&problem.field);
@@ -62,6 +63,14 @@ pub(super) fn check(
         });
     }
     Ok((sandbox, device, before))
+}
+
+/// Lets go of what vanished without a look since: an index, and even a namespace's inode, may be another device's by now.
+fn settle(node: &mut Node, sandbox: &Sandbox, device: &Device) -> Result<(), Refusal> {
+    let at_device = node.index.at(device.netns_inode, device.ifindex).map(str::to_owned);
+    let same_id = node.sandboxes.get(sandbox.id.as_str()).filter(|held| !held.gone).map(|_| sandbox.id.to_string());
+    let ids: BTreeSet<String> = at_device.into_iter().chain(same_id).collect();
+    Ok(ids.iter().try_for_each(|id| reconcile::check(node, id))?)
 }
 
 /// The sandbox that an update is about; refuses what is no update.
@@ -95,34 +104,33 @@ fn same_device(one: &Device, other: &Device) -> bool {
 }
 
 /// An address that somebody else in the same namespace has: another sandbox, the host, or the gateway.
-fn overlap(node: &Node, sandbox: &Sandbox, device: &Device, plans: &[Plan]) -> Result<Option<Problem>, Refusal> {
-    let mine = prefixes(sandbox);
+fn overlap(node: &Node, sandbox: &Sandbox, device: &Device, plans: &[Plan]) -> Option<Problem> {
     let meets = |prefix: &IpNet, other: &IpNet| prefix.contains(other) || other.contains(prefix);
-    let mut others: Vec<(String, IpNet)> = Vec::new();
-    for held in node.sandboxes.values() {
-        let elsewhere = held.gone || held.record.netns_inode != device.netns_inode;
+    let of_sandbox = |prefix: IpNet, id: &str| (format!("sandbox \"{id}\""), prefix);
+    for (index, prefix) in prefixes(sandbox).iter().enumerate() {
         // A document of this very call may give the address up.
-        if elsewhere || held.sandbox.id == sandbox.id || plans.iter().any(|plan| plan.sandbox.id == held.sandbox.id) {
-            continue;
-        }
-        others.extend(prefixes(&held.sandbox).into_iter().map(|p| (format!("sandbox \"{}\"", held.sandbox.id), p)));
-    }
-    for plan in plans.iter().filter(|plan| plan.device.netns_inode == device.netns_inode) {
-        others.extend(prefixes(&plan.sandbox).into_iter().map(|p| (format!("sandbox \"{}\"", plan.sandbox.id), p)));
-    }
-    let namespace = Namespace::find_or_own(device.netns.as_ref())?;
-    let host: BTreeSet<IpAddr> = netlink::addresses(&namespace)?.iter().map(|entry| entry.address.addr()).collect();
-    others.extend(sandbox.gateway.iter().map(|address| ("the gateway".to_owned(), IpNet::from(*address))));
-    others.extend(host.into_iter().map(|address| ("the host".to_owned(), IpNet::from(address))));
-
-    for (index, prefix) in mine.iter().enumerate() {
-        if let Some((whose, other)) = others.iter().find(|(_, other)| meets(prefix, other)) {
+        let kept = |id: &str| id != sandbox.id.as_str() && !plans.iter().any(|plan| plan.sandbox.id.as_str() == id);
+        let held = node.index.meeting(device.netns_inode, prefix).into_iter().find(|(_, id)| kept(id));
+        let planned = || {
+            let here = plans.iter().filter(|plan| plan.device.netns_inode == device.netns_inode);
+            let mut theirs =
+                here.flat_map(|plan| prefixes(&plan.sandbox).into_iter().map(|p| (p, plan.sandbox.id.as_str())));
+            theirs.find(|(other, _)| meets(prefix, other))
+        };
+        let gateway = || sandbox.gateway.iter().copied().find(|address| prefix.contains(address));
+        let host = || node.hosts.survey(device.netns_inode)?.address_in(prefix);
+        let found = held
+            .or_else(planned)
+            .map(|(other, id)| of_sandbox(other, id))
+            .or_else(|| gateway().map(|address| ("the gateway".to_owned(), IpNet::from(address))))
+            .or_else(|| host().map(|address| ("the host".to_owned(), IpNet::from(address))));
+        if let Some((whose, other)) = found {
             let field = format!("addresses[{index}]");
-            let message = format!("\"{prefix}\": overlaps {} of {whose}", plain(other));
-            return Ok(Some(Problem::error(field, message).hint("every sandbox has addresses of its own")));
+            let message = format!("\"{prefix}\": overlaps {} of {whose}", plain(&other));
+            return Some(Problem::error(field, message).hint("every sandbox has addresses of its own"));
         }
     }
-    Ok(None)
+    None
 }
 
 /// A prefix as people write it: a host without its length.

@@ -8,17 +8,27 @@ use super::refusal::Refusal;
 use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
 use filter_dataplane::Device;
 use filter_policy::Sandbox;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Applies all documents, or none.
 pub(super) fn apply(node: &mut Node, request: ApplyRequest) -> Result<ApplyReply, Refusal> {
-    let plans = plan(node, request.documents)?;
+    // What somebody changed on the host before this call counts.
+    node.catch_up()?;
+    let mut followed = BTreeSet::new();
+    let applied =
+        plan(node, request.documents, &mut followed).and_then(|plans| carry_out(node, plans, request.dry_run));
+    followed.into_iter().for_each(|inode| node.unfollow_if_empty(inode));
+    applied
+}
+
+fn carry_out(node: &mut Node, plans: Vec<Plan>, dry_run: bool) -> Result<ApplyReply, Refusal> {
     let mut results = Vec::with_capacity(plans.len());
     let mut undo: Vec<Undo> = Vec::new();
     for plan in plans {
         let started = Instant::now();
         let mut applied = plan.outcome(node);
-        if !request.dry_run {
+        if !dry_run {
             match plan.carry_out(node) {
                 Ok(step) => undo.extend(step),
                 Err(refusal) => {
@@ -50,14 +60,15 @@ enum Undo {
     Update(Box<Held>),
 }
 
-fn plan(node: &Node, documents: Vec<ApplyDocument>) -> Result<Vec<Plan>, Refusal> {
+/// Checks all documents; `followed` takes the namespaces that their devices are in.
+fn plan(node: &mut Node, documents: Vec<ApplyDocument>, followed: &mut BTreeSet<u64>) -> Result<Vec<Plan>, Refusal> {
     if documents.is_empty() {
         return Err(Refusal::Request { message: "no documents".to_owned(), hint: None });
     }
     let mut problems = Vec::new();
     let mut plans: Vec<Plan> = Vec::new();
     for given in documents {
-        match check::check(node, &given, &plans) {
+        match check::check(node, &given, &plans, followed) {
             Ok((sandbox, device, before)) => plans.push(Plan { given, sandbox, device, before }),
             Err(Refusal::Documents(found)) => problems.extend(found),
             Err(other) => return Err(other),
@@ -90,7 +101,6 @@ fn restore(node: &mut Node, mut held: Held) -> Result<(), Refusal> {
     };
     held.record.generation = current.record.generation + 1;
     node.store.prepare(&id, &held.record)?;
-    plan::switch(node, &current.config, &held, None)?;
-    node.hold(held);
+    plan::switch(node, &current.config, held)?;
     Ok(node.store.commit(&id)?)
 }

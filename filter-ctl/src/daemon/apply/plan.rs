@@ -8,7 +8,7 @@ use crate::daemon::refusal::Refusal;
 use crate::daemon::status::device_label;
 use crate::daemon::store::Record;
 use filter_core::abi::SandboxConfig;
-use filter_dataplane::{Device, Error, Place, fail_point};
+use filter_dataplane::{Error, Place, fail_point};
 use filter_policy::{Problem, compile, diff, warnings};
 use std::collections::BTreeSet;
 
@@ -83,23 +83,31 @@ impl Plan {
     }
 
     fn create(self, node: &mut Node) -> Result<(), Refusal> {
-        let (slot, incarnation) = (node.free_slot()?, node.next_incarnation()?);
+        let incarnation = node.next_incarnation()?;
+        let slot = node.free_slot()?;
         let config = attachment(&node.config, &self.sandbox, &self.device, incarnation);
         let compiled = compile(&self.sandbox.policy, &node.config.operator, 1);
         let record = self.record(slot, incarnation, 1, now());
         let id = self.sandbox.id.to_string();
-        node.store.prepare(&id, &record)?;
+        if let Err(error) = node.store.prepare(&id, &record) {
+            node.give_back(slot);
+            return Err(error.into());
+        }
         fail_point("attach.prepared");
         let place = Place { slot, netns_inode: record.netns_inode, ifindex: record.ifindex };
         let attached = node
-            .protect(Some((&self.sandbox, &self.device)))
+            .protect(&self.sandbox)
+            .and_then(|()| node.protect_host(place.netns_inode))
             .inspect(|()| fail_point("attach.protected"))
             .and_then(|()| node.dataplane.attach(place, &self.device, &config, node.config.flows.0, &compiled));
         if let Err(error) = attached {
+            node.unprotect(&self.sandbox);
+            node.give_back(slot);
             node.store.drop_prepared(&id);
             return Err(error.into());
         }
-        node.hold(Held { record, sandbox: self.sandbox, config, gone: false });
+        node.hold(Held { record, sandbox: self.sandbox.clone(), config, gone: false });
+        node.unprotect(&self.sandbox);
         commit(node, &id);
         fail_point("attach.committed");
         Ok(())
@@ -114,11 +122,10 @@ impl Plan {
         node.store.prepare(&id, &record)?;
         fail_point("update.prepared");
         let next = Held { record, sandbox: self.sandbox, config, gone: false };
-        if let Err(error) = switch(node, &held.config, &next, Some(&self.device)) {
+        if let Err(error) = switch(node, &held.config, next) {
             node.store.drop_prepared(&id);
             return Err(error.into());
         }
-        node.hold(next);
         fail_point("update.switched");
         commit(node, &id);
         fail_point("update.committed");
@@ -157,11 +164,21 @@ impl Plan {
     }
 }
 
-/// Puts `next` in the place of what the kernel enforces for the same sandbox.
-pub(super) fn switch(node: &mut Node, old: &SandboxConfig, next: &Held, device: Option<&Device>) -> Result<(), Error> {
+/// Puts `next` in the place of what is enforced and held for the same sandbox.
+pub(super) fn switch(node: &mut Node, old: &SandboxConfig, next: Held) -> Result<(), Error> {
+    node.protect(&next.sandbox)?;
+    let switched = switch_kernel(node, old, &next);
+    let sandbox = next.sandbox.clone();
+    if switched.is_ok() {
+        node.hold(next);
+    }
+    node.unprotect(&sandbox);
+    switched
+}
+
+fn switch_kernel(node: &mut Node, old: &SandboxConfig, next: &Held) -> Result<(), Error> {
     let slot = next.record.slot;
     let compiled = compile(&next.sandbox.policy, &node.config.operator, next.record.generation);
-    node.protect(device.map(|device| (&next.sandbox, device)))?;
     if next.config != *old {
         node.dataplane.configure(slot, &next.config)?;
         fail_point("update.configured");

@@ -67,8 +67,13 @@ fn two_daemons_with_things_of_their_own() -> Result<()> {
 #[test]
 fn a_daemon_without_a_right_names_it() -> Result<()> {
     let stage = Stage::new("rights")?;
-    let cases =
-        [("all", "CAP_NET_ADMIN"), ("net_admin", "CAP_NET_ADMIN"), ("bpf", "CAP_BPF"), ("sys_admin", "CAP_SYS_ADMIN")];
+    let cases = [
+        ("all", "CAP_NET_ADMIN"),
+        ("net_admin", "CAP_NET_ADMIN"),
+        ("bpf", "CAP_BPF"),
+        ("sys_admin", "CAP_SYS_ADMIN"),
+        ("net_broadcast", "CAP_NET_BROADCAST"),
+    ];
     for (number, (without, named)) in cases.into_iter().enumerate() {
         let daemon = Daemon::prepare(&stage.world, &format!("right{number}"), "")?;
         let set = format!("-{without}");
