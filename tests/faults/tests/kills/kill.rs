@@ -23,7 +23,7 @@ pub(crate) enum Operation {
     Delete,
     /// `b` is detached.
     Detach,
-    /// The links of `b` were removed by somebody else.
+    /// The links of `b`, or its qdisc, were removed by somebody else.
     Mend,
     /// The device of `b` has vanished.
     Vanish,
@@ -223,14 +223,18 @@ impl Stage {
         Ok(Round { adopted, passed_b, strict_b: false })
     }
 
-    /// The device is down meanwhile: one whose links were removed is not filtered until they are restored.
+    /// The device is down meanwhile: one whose links or qdisc were removed is not filtered until they are restored.
     fn mend(&mut self, point: &str) -> Result<Round> {
         self.with_b()?;
         let before = self.b_witness.settled()?;
         self.switch_b(false)?;
         self.arm(point)?;
-        for link in kernel::links(self.daemon.pin_dir(), self.slot("b")?)? {
-            fs::remove_file(link)?;
+        if self.hook == "clsact" {
+            self.world.host().run(&["tc", "qdisc", "del", "dev", &self.b.device, "clsact"])?.ok()?;
+        } else {
+            for link in kernel::links(self.daemon.pin_dir(), self.slot("b")?)? {
+                fs::remove_file(link)?;
+            }
         }
         self.has_died(point)?;
         self.enforcement_goes_on()?;
