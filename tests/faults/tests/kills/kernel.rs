@@ -1,9 +1,9 @@
 //! What the kernel holds, read from the pinned maps without the daemon.
 
 use anyhow::{Context, Result};
-use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_core::abi::{FlowKey, FlowValue, PolicyValue, SandboxConfig, SandboxFlags, VERSION};
+use filter_core::abi::{FlowKey, FlowValue, SandboxConfig, SandboxFlags, VERSION};
+use filter_core::table::{HEADER, Node};
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -60,7 +60,7 @@ pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
 }
 
 type Config = Array<MapData, [u8; size_of::<SandboxConfig>()]>;
-type Policy = LpmTrie<MapData, [u8; 16], [u8; size_of::<PolicyValue>()]>;
+type Policy = Array<MapData, [u8; size_of::<Node>()]>;
 type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowValue>()]>;
 
 struct Maps {
@@ -92,7 +92,7 @@ impl Maps {
             slot.inbound = u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         }
         if let Some(policy) = found(self.policies.get(&index, 0))? {
-            let bytes = policy.get(&Key::new(128, [0; 16]), 0).context("a policy without ::/0")?;
+            let bytes = policy.get(&HEADER, 0).context("a policy without a header")?;
             slot.generation = Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         }
         slot.tables = [found(self.counters.get(&index, 0))?.is_some(), found(self.flows.get(&index, 0))?.is_some()];
