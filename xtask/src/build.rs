@@ -29,14 +29,34 @@ pub(crate) struct Options {
     /// Build the command with its fail points as well, for the tests of tests/faults
     #[arg(long)]
     pub(crate) fail_points: bool,
+    /// Build these parts and nothing else
+    #[arg(long, value_enum, value_name = "PART")]
+    pub(crate) only: Vec<Part>,
     /// Treat the kernel program's warnings as errors
     #[arg(skip)]
     pub(crate) deny_warnings: bool,
 }
 
-/// Builds everything and says where it is.
+/// What can be built alone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// The kernel program as it is shipped
+    KernelProgram,
+    /// The kernel program that records every verdict
+    RecordingProgram,
+    /// filter-ctl
+    Command,
+    /// filter-ctl with its fail points
+    FailPoints,
+}
+
+/// Builds everything, or what was asked for, and says where it is.
 pub(crate) fn task(options: &Options) -> Result<ExitCode> {
-    everything(options)?;
+    if options.only.is_empty() {
+        everything(options)?;
+    } else {
+        options.only.iter().try_for_each(|part| build(*part, options))?;
+    }
     let programs = tool::target().join(if options.release { "release" } else { "debug" });
     println!("build: kernel program in {}, programs in {}", folder().display(), programs.display());
     Ok(ExitCode::SUCCESS)
@@ -49,23 +69,38 @@ pub(crate) fn everything(options: &Options) -> Result<()> {
     if options.fail_points { with_fail_points() } else { Ok(()) }
 }
 
-/// The kernel program as it is shipped, and one for tests that records every verdict: the file in which each is handed over, and
-/// the features of its crate.
-const OBJECTS: [(&str, &[&str]); 2] = [("filter.o", &[]), ("filter-record.o", &["record"])];
+/// An object of the kernel program: the file in which it is handed over, and the features of its crate.
+type Object = (&'static str, &'static [&'static str]);
+
+/// The kernel program as it is shipped.
+const SHIPPED: Object = ("filter.o", &[]);
+/// The one for tests that records every verdict.
+const RECORDING: Object = ("filter-record.o", &["record"]);
 
 /// Sets up, builds the kernel program and puts it where filter-dataplane's build script takes it from.
 pub(crate) fn kernel_program(options: &Options) -> Result<()> {
     let compiler = setup::ensure()?;
-    let target = tool::target().join("ebpf");
-    for (object, features) in OBJECTS {
-        let mut cargo = cargo(&compiler, options, features).arg("--target-dir").arg(&target);
-        if tool::root().join(MANIFEST).with_extension("lock").exists() {
-            cargo = cargo.arg("--locked");
-        }
-        cargo.run()?;
-        hand_over(&target.join(TARGET).join("release").join(PROGRAM), &folder().join(object))?;
+    object(&compiler, options, SHIPPED)?;
+    object(&compiler, options, RECORDING)
+}
+
+fn build(part: Part, options: &Options) -> Result<()> {
+    match part {
+        Part::KernelProgram => object(&setup::ensure()?, options, SHIPPED),
+        Part::RecordingProgram => object(&setup::ensure()?, options, RECORDING),
+        Part::Command => Tool::cargo("build").args(["--package", "filter-ctl"]).run(),
+        Part::FailPoints => with_fail_points(),
     }
-    Ok(())
+}
+
+fn object(compiler: &KernelCompiler, options: &Options, (file, features): Object) -> Result<()> {
+    let target = tool::target().join("ebpf");
+    let mut cargo = cargo(compiler, options, features).arg("--target-dir").arg(&target);
+    if tool::root().join(MANIFEST).with_extension("lock").exists() {
+        cargo = cargo.arg("--locked");
+    }
+    cargo.run()?;
+    hand_over(&target.join(TARGET).join("release").join(PROGRAM), &folder().join(file))
 }
 
 /// Builds the command with its fail points for the tests of `tests/faults`, into a folder of its own: no other program has them.
