@@ -1,9 +1,8 @@
 //! `cargo xtask mutants`: breaks the code on purpose, in a copy, and shows that the tests turn red each time.
 //!
-//! A mutant is a patch in `tests/mutants` that begins with two lines: `Breaks:` says what it breaks, `Seen by:` which tests must
-//! see it, as the arguments of `cargo test --package`, after environment
-//! variables if need be. Name as few as see it: each is run without the mutant first. The copy is of
-//! the last commit.
+//! A mutant is a patch in `tests/mutants` that begins with two lines: `Breaks:` says what it breaks, `Seen by:` which tests
+//! must see it, as the arguments of `cargo test --package`, behind environment variables if they need any. Name as few as see
+//! it. All are run without the mutant first. The copy is of the last commit.
 //!
 //! Only what the tests embed or start is built. The mutants of userspace come first, while the kernel program is whole: it is not
 //! built for them.
