@@ -8,18 +8,18 @@ use test_scenarios::{Outcome, SOON, Stage, document, http, https, marked, ping, 
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, Node, Process, wait_until};
 
-const MAC: &str = "02:00:00:00:7a:01";
-const GUEST: [&str; 2] = ["198.51.100.242", "2001:db8:a0f0::2"];
-const GATEWAY: [&str; 2] = ["198.51.100.241", "2001:db8:a0f0::1"];
+pub(crate) const MAC: &str = "02:00:00:00:7a:01";
+pub(crate) const GUEST: [&str; 2] = ["198.51.100.242", "2001:db8:a0f0::2"];
+pub(crate) const GATEWAY: [&str; 2] = ["198.51.100.241", "2001:db8:a0f0::1"];
 
 /// Two TAP devices whose readers hand each other the frames: `tap7` on the host, `eth0` in the guest.
-struct Guest {
-    node: Node,
+pub(crate) struct Guest {
+    pub(crate) node: Node,
     _readers: [Process; 2],
 }
 
 impl Guest {
-    fn new(stage: &Stage) -> Result<Guest> {
+    pub(crate) fn new(stage: &Stage) -> Result<Guest> {
         let (host, node) = (stage.world.host(), stage.world.node("guest")?);
         let path = stage.world.dir().join("frames").display().to_string();
         let tap = |name| format!("TUN,tun-type=tap,tun-name={name},iff-no-pi,iff-up");

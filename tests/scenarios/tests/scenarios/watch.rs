@@ -108,14 +108,20 @@ fn a_flood_of_denials_is_told_in_part_and_counted_in_full() -> Result<()> {
     let config = "events: { perSecond: 10, burst: 20 }\n";
     let stage = Stage::with("flood", &Setup { config, ..Setup::default() })?;
     stage.apply(&stage.a, DENY)?;
-    let watch = stage.daemon.ctl_start(&["watch", "a"])?;
-    provoke(&watch, || udp(WEB).gets_through(&stage.a, false).map(drop), |_| true)?;
+    let b = stage.world.sandbox("b")?;
+    stage.apply(&b, DENY)?;
+    let (watch, all) = (stage.daemon.ctl_start(&["watch", "a"])?, stage.daemon.ctl_start(&["watch"])?);
+    for watch in [&watch, &all] {
+        provoke(watch, || udp(WEB).gets_through(&stage.a, false).map(drop), |_| true)?;
+    }
     let before = stage.daemon.status("a")?.counters;
     let began = std::time::Instant::now();
     stage.a.within(|| -> Result<()> {
         let socket = UdpSocket::bind(("0.0.0.0", 0))?;
         (0..PACKETS).try_for_each(|_| socket.send_to(b"flood", (WEB, 9000)).map(drop)).context("the flood")
     })??;
+    // Another sandbox's denials are told all the same.
+    provoke(&all, || udp(WEB).gets_through(&b, false).map(drop), |event| event.id == "b")?;
     let counted = || stage.daemon.status("a").is_ok_and(|status| status.counters.denied >= before.denied + PACKETS);
     assert!(wait_until(SOON, counted), "{:?}", stage.daemon.status("a")?.counters);
     let after = stage.daemon.status("a")?.counters;

@@ -1,0 +1,109 @@
+//! Sockets of other kinds, and what a sandbox can do to its own end of the device.
+
+use anyhow::Result;
+use filter_core::Reason::AddressDenied;
+use nix::sys::socket::sockopt::{SendTimeout, TcpFastOpenConnect};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, sendto, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use test_scenarios::{SOON, Stage, http, udp};
+use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_world::wait_until;
+
+const ONE: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
+
+#[test]
+fn raw_ip_packets_are_judged_like_others() -> Result<()> {
+    let stage = Stage::new("rawip")?;
+    let a = &stage.a;
+    stage.apply(a, ONE)?;
+    let send = |to: IpAddr| -> Result<()> {
+        let own = if to.is_ipv4() { a.v4.to_string() } else { a.v6.to_string() };
+        let frame = test_packets::udp(&to.to_string(), 9000).from(&own);
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        a.within(|| {
+            // Its packets begin with their own IP header.
+            let socket = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
+            let to = SockaddrStorage::from(SocketAddr::new(to, 0));
+            sendto(socket.as_raw_fd(), &frame.bytes()[14..], &to, MsgFlags::empty())?;
+            Ok(())
+        })?
+    };
+    let mut wire = stage.world.host().sniff("up0")?;
+    for (allowed, denied) in [(IpAddr::from(WEB), IpAddr::from(WEB_NEIGHBOUR)), (WEB6.into(), WEB6_NEIGHBOUR.into())] {
+        let before = stage.counted(a, AddressDenied)?;
+        send(denied)?;
+        assert!(wait_until(SOON, || stage.counted(a, AddressDenied).is_ok_and(|now| now == before + 1)), "{denied}");
+        send(allowed)?;
+        let arrived = || wire.count(|frame| udp(allowed).is_in(frame)).is_ok_and(|seen| seen == 1);
+        assert!(wait_until(SOON, arrived), "{allowed}");
+        assert_eq!(wire.count_to(denied)?, 0, "{denied}");
+    }
+    Ok(())
+}
+
+#[test]
+fn data_in_a_syn_does_not_leave() -> Result<()> {
+    let stage = Stage::new("fastopen")?;
+    let a = &stage.a;
+    stage.apply(a, ONE)?;
+    // Data in the first segment, without a cookie from an earlier connection.
+    a.sysctls(&[("net.ipv4.tcp_fastopen", "5")])?;
+    let ask = |to: IpAddr| -> Result<std::io::Result<usize>> {
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        a.within(|| {
+            let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)?;
+            setsockopt(&socket, TcpFastOpenConnect, &true)?;
+            setsockopt(&socket, SendTimeout, &TimeVal::new(5, 0))?;
+            connect(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 80)))?;
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(SOON))?;
+            Ok(stream.write_all(b"GET / HTTP/1.0\r\n\r\n").and_then(|()| stream.read(&mut [0; 64])))
+        })?
+    };
+    let mut wire = stage.world.host().sniff("up0")?;
+    for (allowed, denied) in [(IpAddr::from(WEB), IpAddr::from(WEB_NEIGHBOUR)), (WEB6.into(), WEB6_NEIGHBOUR.into())] {
+        assert_eq!(ask(denied)?.expect_err("denied").kind(), ErrorKind::ConnectionRefused, "{denied}");
+        assert_eq!(wire.count_to(denied)?, 0, "{denied}");
+        assert!(ask(allowed)?.is_ok_and(|length| length > 0), "{allowed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_sandbox_deletes_on_its_side_changes_nothing() -> Result<()> {
+    let stage = Stage::new("ownside")?;
+    let a = &stage.a;
+    stage.apply(a, ONE)?;
+    let check = |after: &str| -> Result<()> {
+        let mut wire = stage.world.host().sniff("up0")?;
+        for (allowed, denied) in
+            [(IpAddr::from(WEB), IpAddr::from(WEB_NEIGHBOUR)), (WEB6.into(), WEB6_NEIGHBOUR.into())]
+        {
+            assert!(http(allowed).gets_through(a, true)?, "{allowed} after {after}");
+            assert!(http(denied).is_rejected(a)? && udp(denied).is_rejected(a)?, "{denied} after {after}");
+            assert_eq!(wire.count_to(denied)?, 0, "{denied} after {after}");
+        }
+        Ok(())
+    };
+    for line in [
+        "qdisc add dev eth0 clsact",
+        "qdisc del dev eth0 clsact",
+        "qdisc replace dev eth0 root pfifo",
+        "qdisc del dev eth0 root",
+    ] {
+        a.run(&[&["tc"], line.split(' ').collect::<Vec<_>>().as_slice()].concat())?.ok()?;
+        check(line)?;
+    }
+    a.ip("route del default")?;
+    a.ip("-6 route del default")?;
+    a.ip_batch(&format!(
+        "route add default via {} onlink dev eth0\nroute add default via {} onlink dev eth0\n",
+        a.gateway4, a.gateway6
+    ))?;
+    check("routes of its own")
+}
