@@ -70,11 +70,16 @@ fn a_denial_shows_who_what_and_why() -> Result<()> {
 #[test]
 fn a_watcher_that_does_not_read_is_told_how_much_it_missed() -> Result<()> {
     const PACKETS: u64 = 30_000;
+    const MARK: u16 = 9001;
     let config = "events: { perSecond: 1000000, burst: 1000000 }\nrejects: { perSecond: 0, burst: 0 }\n";
     let stage = Stage::with("missed", &Setup { config, ..Setup::default() })?;
     stage.apply(&stage.a, DENY)?;
     let watch = stage.daemon.ctl_start(&["watch"])?;
     provoke(&watch, || udp(WEB).gets_through(&stage.a, false).map(drop), |_| true)?;
+    // Events keep their order: once the mark is heard, none from before it is still on its way.
+    stage.a.within(|| UdpSocket::bind(("0.0.0.0", 0))?.send_to(b"mark", (WEB, MARK)))??;
+    let marked = || events(&watch).iter().any(|event| event.destination_port == Some(MARK));
+    assert!(wait_until(SOON, marked), "{}", watch.stdout());
     let (before, heard) = (stage.daemon.status("a")?.counters.events_sent, events(&watch).len() as u64);
     watch.signal(Signal::SIGSTOP)?;
     stage.a.within(|| -> Result<()> {
