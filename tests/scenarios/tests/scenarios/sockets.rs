@@ -4,11 +4,13 @@ use anyhow::Result;
 use filter_core::Reason::AddressDenied;
 use nix::sys::socket::sockopt::{SendTimeout, TcpFastOpenConnect};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, sendto, setsockopt, socket,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, sendmmsg,
+    sendto, setsockopt, socket,
 };
 use nix::sys::time::TimeVal;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use test_scenarios::{SOON, Stage, http, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
@@ -75,6 +77,60 @@ fn data_in_a_syn_does_not_leave() -> Result<()> {
 }
 
 #[test]
+fn a_multipath_connection_is_judged_like_another() -> Result<()> {
+    let stage = Stage::new("multipath")?;
+    let a = &stage.a;
+    stage.apply(a, ONE)?;
+    a.sysctls(&[("net.mptcp.enabled", "1")])?;
+    let ask = |to: IpAddr| -> Result<std::io::Result<usize>> {
+        let to = SocketAddr::new(to, 80);
+        a.within(|| {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::MPTCP))?;
+            Ok(socket.connect_timeout(&to.into(), SOON).and_then(|()| {
+                let mut stream = TcpStream::from(socket);
+                stream.set_read_timeout(Some(SOON))?;
+                stream.write_all(b"GET / HTTP/1.0\r\n\r\n").and_then(|()| stream.read(&mut [0; 64]))
+            }))
+        })?
+    };
+    let (mut wire, mut own) = (stage.world.host().sniff("up0")?, a.sniff("eth0")?);
+    for (allowed, denied) in [(IpAddr::from(WEB), IpAddr::from(WEB_NEIGHBOUR)), (WEB6.into(), WEB6_NEIGHBOUR.into())] {
+        assert_eq!(ask(denied)?.expect_err("denied").kind(), ErrorKind::ConnectionRefused, "{denied}");
+        assert_eq!(wire.count_to(denied)?, 0, "{denied}");
+        assert!(ask(allowed)?.is_ok_and(|length| length > 0), "{allowed}");
+        for to in [denied, allowed] {
+            let asked = own.count(|frame| http(to).is_in(frame) && asks_for_multipath(frame))?;
+            assert!(asked > 0, "no option of multipath TCP to {to}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn datagrams_of_one_call_are_judged_one_by_one() -> Result<()> {
+    let stage = Stage::new("onecall")?;
+    let a = &stage.a;
+    stage.apply(a, ONE)?;
+    let (before, mut wire) = (stage.counted(a, AddressDenied)?, stage.world.host().sniff("up0")?);
+    for (allowed, denied) in [(IpAddr::from(WEB), IpAddr::from(WEB_NEIGHBOUR)), (WEB6.into(), WEB6_NEIGHBOUR.into())] {
+        let any: IpAddr = if allowed.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { [0_u16; 8].into() };
+        let to = [denied, allowed, denied, allowed].map(|to| Some(SockaddrStorage::from(SocketAddr::new(to, 9000))));
+        let taken = a.within(|| -> Result<usize> {
+            let socket = UdpSocket::bind((any, 0))?;
+            let mut headers = MultiHeaders::preallocate(to.len(), None);
+            let payloads = [[IoSlice::new(b"one of four")]; 4];
+            Ok(sendmmsg(socket.as_raw_fd(), &mut headers, &payloads, to, [], MsgFlags::empty())?.count())
+        })??;
+        assert_eq!(taken, to.len());
+        let both = || wire.count(|frame| udp(allowed).is_in(frame)).is_ok_and(|seen| seen == 2);
+        assert!(wait_until(SOON, both), "to {allowed}");
+        assert_eq!(wire.count_to(denied)?, 0, "{denied}");
+    }
+    assert_eq!(stage.counted(a, AddressDenied)?, before + 4);
+    Ok(())
+}
+
+#[test]
 fn what_a_sandbox_deletes_on_its_side_changes_nothing() -> Result<()> {
     let stage = Stage::new("ownside")?;
     let a = &stage.a;
@@ -106,4 +162,23 @@ fn what_a_sandbox_deletes_on_its_side_changes_nothing() -> Result<()> {
         a.gateway4, a.gateway6
     ))?;
     check("routes of its own")
+}
+
+/// Whether an Ethernet frame is a TCP SYN with the option MP_CAPABLE (RFC 8684, section 3.1), behind an IP header without
+/// options.
+fn asks_for_multipath(frame: &[u8]) -> bool {
+    let tcp = if frame[12..14] == [0x86, 0xdd] { 54 } else { 34 };
+    let Some(header) = frame.get(tcp..tcp + 20) else { return false };
+    let mut options = frame.get(tcp + 20..tcp + usize::from(header[12] >> 4) * 4).unwrap_or_default();
+    while let [kind, rest @ ..] = options {
+        let length = match (kind, rest.first()) {
+            (0, _) => break,
+            (1, _) => 1,
+            (30, Some(_)) => return header[13] & 0x12 == 0x02 && rest.get(1).is_some_and(|subtype| subtype >> 4 == 0),
+            (_, Some(&length)) => usize::from(length).max(2),
+            (_, None) => break,
+        };
+        options = options.get(length..).unwrap_or_default();
+    }
+    false
 }
