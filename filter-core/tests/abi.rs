@@ -29,7 +29,7 @@ fn layouts_of_version_3() {
     layout!(SandboxConfig: 696 aligned 8 {
         incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
         own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 38, source_count: 44, gateway_count: 46, inbound_count: 48,
-        pad: 50, sources: 56, gateways: 312, inbound: 440,
+        pad: 50, since: 52, sources: 56, gateways: 312, inbound: 440,
     });
     layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
     layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });

@@ -203,6 +203,7 @@ impl Dataplane {
         if self.attachment(place)? == Attachment::Gone {
             return Ok(false);
         }
+        self.shared.forget_announced(place.slot)?;
         let pins = &self.pins;
         instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place)
     }
@@ -245,7 +246,8 @@ impl Dataplane {
         instance.mend(&self.pins, device, place, self.kind)
     }
 
-    /// Switches a sandbox to a policy. Effective at one instant; when this returns, no packet is judged by an older one.
+    /// Switches a sandbox to a policy, which must be of another generation than the one in force unless it says the same. Effective at
+    /// one instant; when this returns, no packet is judged by an older one.
     ///
     /// # Errors
     /// What the kernel refused; the old policy is whole then.
@@ -253,6 +255,29 @@ impl Dataplane {
         let policy = Shared::prepare(policy)?;
         fail_point("switch.built");
         self.shared.switch(slot, &policy)
+    }
+
+    /// Switches a sandbox to an attachment and a policy of a later generation, both at the same instant.
+    ///
+    /// # Errors
+    /// What the kernel refused; both old ones are whole then.
+    pub fn update(&mut self, slot: u32, config: &SandboxConfig, policy: &Compiled) -> Result<(), Error> {
+        let before = self.shared.config(slot)?.ok_or(Error::Empty { slot })?;
+        if *config == before {
+            return self.switch(slot, policy);
+        }
+        let generation = policy.generation();
+        let policy = Shared::prepare(policy)?;
+        fail_point("switch.built");
+        self.shared.announce(slot, &before, config, generation)?;
+        fail_point("update.configured");
+        let switched = self.shared.switch(slot, &policy);
+        if switched.is_err()
+            && let Err(error) = self.shared.set_config(slot, &before)
+        {
+            tracing::error!(%error, slot, "cannot take back what was announced for a policy that did not come");
+        }
+        switched
     }
 
     /// Replaces what is known of the attachment: addresses, gateway, limits, or the seal.

@@ -114,12 +114,40 @@ impl Shared {
         self.sandboxes.set(slot, &new_config(config)?, 0).map_err(Error::map("SANDBOXES"))
     }
 
-    /// The attachment in a slot, if there is one.
+    /// Writes a slot's attachment together with the one that takes its place when the policy of `generation` comes.
+    pub(crate) fn announce(
+        &mut self,
+        slot: u32,
+        config: &SandboxConfig,
+        next: &SandboxConfig,
+        generation: u32,
+    ) -> Result<(), Error> {
+        let mut value = new_config(config)?;
+        value.set(1, Pod(SandboxConfig { since: generation, ..*next }), 0).map_err(Error::map("SANDBOXES"))?;
+        self.sandboxes.set(slot, &value, 0).map_err(Error::map("SANDBOXES"))
+    }
+
+    /// Takes away an attachment whose policy has not come.
+    pub(crate) fn forget_announced(&mut self, slot: u32) -> Result<(), Error> {
+        let Some(value) = found(self.sandboxes.get(&slot, 0)).map_err(Error::map("SANDBOXES"))? else {
+            return Ok(());
+        };
+        let next = value.get(&1, 0).map_err(Error::map("SANDBOXES"))?.0;
+        match self.config(slot)? {
+            Some(config) if next.since > self.generation(slot)?.unwrap_or(0) => self.set_config(slot, &config),
+            _ => Ok(()),
+        }
+    }
+
+    /// The attachment in a slot that holds under the policy there, if there is one.
     pub(crate) fn config(&self, slot: u32) -> Result<Option<SandboxConfig>, Error> {
         let Some(value) = found(self.sandboxes.get(&slot, 0)).map_err(Error::map("SANDBOXES"))? else {
             return Ok(None);
         };
-        Ok(Some(value.get(&0, 0).map_err(Error::map("SANDBOXES"))?.0))
+        let [first, next] = [0, 1].map(|at| value.get(&at, 0).map_err(Error::map("SANDBOXES")));
+        let (first, next) = (first?.0, next?.0);
+        let holds = next.since != 0 && next.since <= self.generation(slot)?.unwrap_or(0);
+        Ok(Some(if holds { SandboxConfig { since: 0, ..next } } else { first }))
     }
 
     /// The generation of the policy in a slot, if there is one.
@@ -201,7 +229,7 @@ fn together<const N: usize>(calls: [Call<'_>; N]) -> Result<(), Error> {
 }
 
 fn new_config(config: &SandboxConfig) -> Result<Config, Error> {
-    let mut value = Config::create(1, 0).map_err(Error::map("SANDBOXES"))?;
+    let mut value = Config::create(2, 0).map_err(Error::map("SANDBOXES"))?;
     value.set(0, Pod(*config), 0).map_err(Error::map("SANDBOXES"))?;
     Ok(value)
 }

@@ -1,15 +1,18 @@
 //! From a packet's device to its sandbox.
 
 use crate::emit;
-use crate::maps::{OVERFLOW, SANDBOXES, SLOTS};
+use crate::maps::{OVERFLOW, POLICIES, SANDBOXES, SLOTS};
 use aya_ebpf::programs::TcContext;
 use filter_core::abi::{self, SandboxConfig};
+use filter_core::table::HEADER;
 
 /// The sandbox of the device that a packet is on.
 pub struct Attachment {
     /// Its index in the arrays of maps.
     pub slot: u32,
-    /// What is known of it.
+    /// Generation of the policy that the packet is judged by; 0 without one.
+    pub generation: u32,
+    /// What is known of the sandbox under that policy.
     pub sandbox: &'static SandboxConfig,
 }
 
@@ -19,13 +22,20 @@ impl Attachment {
     pub fn of(ctx: &TcContext) -> Option<Attachment> {
         // SAFETY: the context of a classifier is valid while it runs.
         let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-        let key = 0;
-        let found =
-            slot_of(ifindex).and_then(|slot| Some(Attachment { slot, sandbox: SANDBOXES.get_value(slot, &key)? }));
+        let found = slot_of(ifindex).and_then(Attachment::in_slot);
         if found.is_none() {
             emit::stray();
         }
         found
+    }
+
+    #[inline(always)]
+    fn in_slot(slot: u32) -> Option<Attachment> {
+        let generation = POLICIES.get(slot).and_then(|table| table.get(HEADER)).map_or(0, |header| header.keys[0]);
+        let sandboxes = SANDBOXES.get(slot)?;
+        let (first, next) = (sandboxes.get(0)?, sandboxes.get(1)?);
+        let sandbox = if next.since != 0 && next.since <= generation { next } else { first };
+        Some(Attachment { slot, generation, sandbox })
     }
 }
 

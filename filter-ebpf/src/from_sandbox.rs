@@ -5,23 +5,20 @@
 use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
-use crate::maps::scratch;
-use crate::tables::Walk;
+use crate::judged::{Judged, judged};
 use crate::{DROP, NEXT, checksum, emit, reject};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use filter_core::decide;
-use filter_core::packet::Flow;
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
-    let (Some(Attachment { slot, sandbox }), Some(scratch)) = (Attachment::of(&ctx), scratch()) else {
+    let frame = Frame::new(&ctx);
+    let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
+        judged(&ctx, |flow, sandbox, walk| decide(&frame, flow, sandbox, walk))
+    else {
         return DROP;
     };
-    let flow = &mut scratch.flow;
-    *flow = Flow::default();
-    let frame = Frame::new(&ctx);
-    let verdict = decide(&frame, flow, sandbox, &Walk { slot, skb: ctx.skb.skb });
     let verdict = checksum::judge(&ctx, &frame, flow, verdict);
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
 

@@ -8,6 +8,7 @@ mod emit;
 mod flows;
 mod frame;
 mod from_sandbox;
+mod judged;
 mod maps;
 #[cfg(feature = "record")]
 mod record;

@@ -28,9 +28,9 @@ pub static LIVING: LpmTrie<[u8; 16], LivingValue, { 4 * abi::MAX_SANDBOXES as us
 #[btf_map]
 pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
 
-/// Attachment by slot.
+/// Attachment by slot: the one that holds, and the one that a policy to come brings with it.
 #[btf_map]
-pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 2>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
 /// The nodes of a policy's table; as many as the policy needs.
 pub type Table = Array<Node, 1, { BPF_F_INNER_MAP as usize }>;

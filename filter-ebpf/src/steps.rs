@@ -33,7 +33,7 @@ impl Steps for Walk {
     #[inline(always)]
     fn remote(&self, remote: &Remote) -> Verdict {
         let (high, low) = remote.address.words();
-        Verdict::from_word(judge(self.slot, high, low, remote.word()))
+        Verdict::from_word(judge(self.slot, high, low, remote.word(), self.generation))
     }
 
     #[inline(always)]
@@ -58,7 +58,7 @@ impl Steps for Walk {
 
     #[inline(always)]
     fn error_about_own<S: Source>(&self, _: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
-        reason(error_about_own(self.skb, flow, sandbox, self.slot))
+        reason(error_about_own(self.skb, flow, sandbox, self.slot, self.generation))
     }
 }
 
@@ -99,7 +99,7 @@ extern "C" fn inbound_change(flow: *const Flow, state: u32, slot: u32) -> u64 {
     let Some(flow) = (unsafe { flow.as_ref() }) else {
         return 0;
     };
-    FlowChange::word(inbound::change(flow, state, &Walk { slot, skb: core::ptr::null_mut() }))
+    FlowChange::word(inbound::change(flow, state, &Walk { slot, generation: 0, skb: core::ptr::null_mut() }))
 }
 
 #[unsafe(no_mangle)]
@@ -109,7 +109,7 @@ extern "C" fn follow(flow: *const Flow, sandbox: *const SandboxConfig, slot: u32
     let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
         return 0;
     };
-    FlowChange::word(Some(flow::follow(flow, sandbox, &Walk { slot, skb: core::ptr::null_mut() })))
+    FlowChange::word(Some(flow::follow(flow, sandbox, &Walk { slot, generation: 0, skb: core::ptr::null_mut() })))
 }
 
 #[unsafe(no_mangle)]
@@ -141,8 +141,8 @@ pub extern "C" fn search(slot: u32, high: u64, low: u64) -> u64 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge(slot: u32, high: u64, low: u64, remote: u32) -> u64 {
-    let walk = Walk { slot, skb: core::ptr::null_mut() };
+extern "C" fn judge(slot: u32, high: u64, low: u64, remote: u32, generation: u32) -> u64 {
+    let walk = Walk { slot, generation, skb: core::ptr::null_mut() };
     remote::judge(&Remote::from_word(Address::from_words(high, low), remote), &walk).word()
 }
 
@@ -153,17 +153,35 @@ extern "C" fn answer(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const San
     let (Some(flow), Some(sandbox), Some(scratch)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), scratch()) }) else {
         return 0;
     };
-    FlowChange::word(flow::answer(&Frame { skb }, flow, &mut scratch.quoted, sandbox, &Walk { slot, skb }))
+    FlowChange::word(flow::answer(
+        &Frame { skb },
+        flow,
+        &mut scratch.quoted,
+        sandbox,
+        &Walk { slot, generation: 0, skb },
+    ))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn error_about_own(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const SandboxConfig, slot: u32) -> u32 {
+extern "C" fn error_about_own(
+    skb: *mut __sk_buff,
+    flow: *const Flow,
+    sandbox: *const SandboxConfig,
+    slot: u32,
+    generation: u32,
+) -> u32 {
     // SAFETY: as in `parse`.
     let (Some(flow), Some(sandbox), Some(scratch)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), scratch()) }) else {
         return 0;
     };
-    number(inbound::error_about_own(&Frame { skb }, flow, &mut scratch.quoted, sandbox, &Walk { slot, skb }))
+    number(inbound::error_about_own(
+        &Frame { skb },
+        flow,
+        &mut scratch.quoted,
+        sandbox,
+        &Walk { slot, generation, skb },
+    ))
 }
 
 #[inline(always)]

@@ -10,6 +10,8 @@ use filter_core::{Address, Reason, Tables, table};
 /// Tables of the sandbox in `slot`, and the packet at hand.
 pub struct Walk {
     pub slot: u32,
+    /// Generation of the policy that judges the whole packet.
+    pub generation: u32,
     pub skb: *mut __sk_buff,
 }
 
@@ -17,7 +19,7 @@ impl Tables for Walk {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
         let (high, low) = address.words();
-        PolicyValue::from_word(steps::search(self.slot, high, low))
+        PolicyValue::from_word(steps::search(self.slot, high, low)).filter(|value| value.generation == self.generation)
     }
 
     #[inline(always)]

@@ -5,24 +5,22 @@
 use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
-use crate::maps::scratch;
-use crate::tables::Walk;
+use crate::judged::{Judged, judged};
 use crate::{DROP, NEXT, emit};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use filter_core::decide_inbound;
-use filter_core::packet::Flow;
 
 #[classifier]
 pub fn to_sandbox(ctx: TcContext) -> i32 {
-    let (Some(Attachment { slot, sandbox }), Some(scratch)) = (Attachment::of(&ctx), scratch()) else {
-        return DROP;
-    };
-    let flow = &mut scratch.flow;
-    *flow = Flow::default();
     // SAFETY: the context of a classifier is valid while it runs.
     let mark = unsafe { (*ctx.skb.skb).mark };
-    let verdict = decide_inbound(&Frame::new(&ctx), flow, mark, sandbox, &Walk { slot, skb: ctx.skb.skb });
+    let frame = Frame::new(&ctx);
+    let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
+        judged(&ctx, |flow, sandbox, walk| decide_inbound(&frame, flow, mark, sandbox, walk))
+    else {
+        return DROP;
+    };
     let verdict = flows::apply(slot, flow, Way::ToSandbox, verdict);
 
     // The one exit.

@@ -10,7 +10,7 @@
 use filter_core::{
     Address, Reason,
     abi::{Capture, PolicyFlags, PolicyValue},
-    table::Node,
+    table::{HEADER, Node},
 };
 use ipnet::IpNet;
 
@@ -38,6 +38,12 @@ pub fn compile(policy: &Policy, operator: &Operator, generation: u32) -> Compile
 }
 
 impl Compiled {
+    /// The generation that it was compiled as.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.nodes.get(HEADER as usize).map_or(0, |header| header.keys[0])
+    }
+
     /// The answer for an address.
     ///
     /// # Panics

@@ -42,7 +42,8 @@ impl Prefix {
     }
 }
 
-/// What is fixed about one attachment: who it may be, who its gateway is. Changed only by replacing the whole value.
+/// What is fixed about one attachment: who it may be, who its gateway is. A slot has two, so that an update of the attachment takes effect
+/// with the policy that comes with it and not before: [`Self::since`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SandboxConfig {
@@ -73,7 +74,9 @@ pub struct SandboxConfig {
     /// Prefixes in use in `inbound`.
     pub inbound_count: u16,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// Of the second configuration of a slot: the generation of the policy from which on it takes the place of the first. 0: never.
+    pub since: u32,
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
@@ -105,7 +108,8 @@ impl SandboxConfig {
         source_count: 0,
         gateway_count: 0,
         inbound_count: 0,
-        pad: [0; 6],
+        pad: [0; 2],
+        since: 0,
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
         inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],

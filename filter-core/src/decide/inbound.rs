@@ -93,7 +93,7 @@ pub fn error_about_own<S: Source, T: Steps>(
         return None;
     }
     let listed = tables.remote(&Remote { capturable: false, ..Remote::destination(inner) });
-    if listed.reason.allows() {
+    if listed.reason.allows() || listed.reason == Reason::NoPolicy {
         return Some(listed.reason);
     }
     let state = tables.flow(&flow::outbound_key(inner)?)?;

@@ -64,6 +64,9 @@ pub fn judge<T: Tables>(remote: &Remote, tables: &T) -> Verdict {
     {
         for v4 in inside {
             let inner = address(&Address::v4(v4.to_be_bytes()), remote, tables);
+            if inner.reason == Reason::NoPolicy {
+                return inner;
+            }
             if !inner.reason.allows() {
                 return Verdict { reason: Reason::ProtectedEmbedded, ..inner };
             }

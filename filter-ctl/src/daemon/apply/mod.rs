@@ -101,6 +101,6 @@ fn restore(node: &mut Node, mut held: Held) -> Result<(), Refusal> {
     };
     held.record.generation = current.record.generation + 1;
     node.store.prepare(&id, &held.record)?;
-    plan::switch(node, &current.config, held)?;
+    plan::switch(node, held)?;
     Ok(node.store.commit(&id)?)
 }

@@ -7,7 +7,6 @@ use crate::daemon::node::{Held, Node, now};
 use crate::daemon::refusal::Refusal;
 use crate::daemon::status::device_label;
 use crate::daemon::store::Record;
-use filter_core::abi::SandboxConfig;
 use filter_dataplane::{Error, Place, fail_point};
 use filter_policy::{Problem, compile, diff, warnings};
 use std::collections::BTreeSet;
@@ -122,7 +121,7 @@ impl Plan {
         node.store.prepare(&id, &record)?;
         fail_point("update.prepared");
         let next = Held { record, sandbox: self.sandbox, config, gone: false };
-        if let Err(error) = switch(node, &held.config, next) {
+        if let Err(error) = switch(node, next) {
             node.store.drop_prepared(&id);
             return Err(error.into());
         }
@@ -164,32 +163,16 @@ impl Plan {
     }
 }
 
-/// Puts `next` in the place of what is enforced and held for the same sandbox.
-pub(super) fn switch(node: &mut Node, old: &SandboxConfig, next: Held) -> Result<(), Error> {
+/// Puts `next` in the place of what is enforced and held for the same sandbox: attachment and policy at the same instant.
+pub(super) fn switch(node: &mut Node, next: Held) -> Result<(), Error> {
     node.protect(&next.sandbox)?;
-    let switched = switch_kernel(node, old, &next);
+    let compiled = compile(&next.sandbox.policy, &node.config.operator, next.record.generation);
+    let switched = node.dataplane.update(next.record.slot, &next.config, &compiled);
     let sandbox = next.sandbox.clone();
     if switched.is_ok() {
         node.hold(next);
     }
     node.unprotect(&sandbox);
-    switched
-}
-
-fn switch_kernel(node: &mut Node, old: &SandboxConfig, next: &Held) -> Result<(), Error> {
-    let slot = next.record.slot;
-    let compiled = compile(&next.sandbox.policy, &node.config.operator, next.record.generation);
-    if next.config != *old {
-        node.dataplane.configure(slot, &next.config)?;
-        fail_point("update.configured");
-    }
-    let switched = node.dataplane.switch(slot, &compiled);
-    if switched.is_err()
-        && next.config != *old
-        && let Err(error) = node.dataplane.configure(slot, old)
-    {
-        tracing::error!(%error, id = %next.sandbox.id, "cannot restore the attachment of a sandbox whose update failed");
-    }
     switched
 }
 

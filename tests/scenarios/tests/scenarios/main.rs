@@ -26,4 +26,5 @@ mod tap;
 mod together;
 mod tricks;
 mod watch;
+mod whole;
 mod window;
