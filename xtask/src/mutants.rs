@@ -106,6 +106,8 @@ fn parts(tests: &[String]) -> &'static [Part] {
         "filter-policy" => &[],
         "test-packets" => &[KernelProgram],
         "test-scenarios" => &[KernelProgram, Command],
+        // Swaps by the library: no daemon.
+        _ if tests.iter().any(|word| word == "in_the_kernel") => &[KernelProgram, RecordingProgram],
         _ => &[KernelProgram, RecordingProgram, Command, FailPoints],
     }
 }
