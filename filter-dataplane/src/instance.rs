@@ -5,7 +5,7 @@ use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Attachment, Device, Error, HookKind, Place};
+use crate::{Attachment, Device, Error, HookKind, Place, sys};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
@@ -25,7 +25,8 @@ pub(crate) const LOOPBACK: u32 = 1;
 
 /// The program and the maps of one network namespace.
 pub(crate) struct Instance {
-    ebpf: Ebpf,
+    /// In the order of [`Hook::ALL`].
+    programs: [SchedClassifier; 2],
     slots: Array<MapData, Pod<SlotEntry>>,
     overflow: HashMap<MapData, u32, Pod<SlotEntry>>,
     living: Living,
@@ -35,18 +36,22 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads the program for a namespace, with the maps that are pinned for it or new ones.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
-        Instance::load_object(OBJECT, pins, netns_inode)
+        let (instance, ebpf) = Instance::load_object(OBJECT, pins, netns_inode)?;
+        drop(ebpf);
+        sys::trim_memory();
+        Ok(instance)
     }
 
     /// [`Self::load`] of the program that records.
     #[cfg(feature = "record")]
     pub(crate) fn load_recording(pins: &Pins, netns_inode: u64) -> Result<(Instance, crate::Records), Error> {
-        let mut instance = Instance::load_object(crate::record::OBJECT, pins, netns_inode)?;
-        let records = crate::Records::take(&mut instance.ebpf)?;
+        let (instance, mut ebpf) = Instance::load_object(crate::record::OBJECT, pins, netns_inode)?;
+        let records = crate::Records::take(&mut ebpf)?;
         Ok((instance, records))
     }
 
-    fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
+    /// Also returns what the program was loaded from, which takes megabytes and is not needed any more.
+    fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
         let mut loader = EbpfLoader::new();
@@ -65,15 +70,17 @@ impl Instance {
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;
-        let mut instance = Instance { slots, overflow, living, assigned, ebpf };
+        let programs = [loaded(&mut ebpf, Hook::ALL[0])?, loaded(&mut ebpf, Hook::ALL[1])?];
+        let mut instance = Instance { programs, slots, overflow, living, assigned };
         // A daemon that died while it explained has left its shadow here.
         instance.release(LOOPBACK)?;
-        Ok(instance)
+        Ok((instance, ebpf))
     }
 
     /// The loaded program of a hook.
     pub(crate) fn program(&mut self, hook: Hook) -> &mut SchedClassifier {
-        classifier(&mut self.ebpf, hook)
+        let at = Hook::ALL.iter().position(|one| *one == hook).expect("all hooks are there");
+        &mut self.programs[at]
     }
 
     /// Makes packets of a device belong to a slot.
@@ -175,6 +182,12 @@ pub(crate) fn ifindex_of(pins: &Pins, netns_inode: u64, slot: u32) -> Result<Opt
 fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
     let program = ebpf.program_mut(hook.program()).expect("the object has the program");
     program.try_into().expect("the program is a classifier")
+}
+
+/// A handle to a loaded program that does not keep what it was loaded from.
+fn loaded(ebpf: &mut Ebpf, hook: Hook) -> Result<SchedClassifier, Error> {
+    let info = classifier(ebpf, hook).info()?;
+    Ok(SchedClassifier::from_program_info(info, hook.program().into())?)
 }
 
 pub(crate) fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {

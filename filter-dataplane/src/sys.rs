@@ -163,6 +163,16 @@ fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
     bpf(BPF_OBJ_GET_INFO_BY_FD, &get_info).map(drop)
 }
 
+/// Gives memory back that was freed. Loading a program takes megabytes for a moment, on whichever thread it happens, and glibc keeps
+/// what a thread has freed.
+pub(crate) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no requirements.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
     // SAFETY: `attributes` has the layout of the command's part of `union bpf_attr`, and the pointers in it are live.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };

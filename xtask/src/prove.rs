@@ -52,6 +52,24 @@ const PROOFS: &[Proof] = &[
                 .env("KILLS_AT_RANDOM", "100")
         },
     },
+    Proof {
+        name: "cycles",
+        shows: "10,000 sandboxes come and go: each has its own policy and none before it, and nothing is left of them",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "many", "cycles::", "--", "--nocapture"])
+                .env("MANY_CYCLES", "10000")
+        },
+    },
+    Proof {
+        name: "namespaces",
+        shows: "1,000 namespaces with equal interface indexes and addresses: each sandbox has its own policy, and nothing is left",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "many", "namespaces::", "--", "--nocapture"])
+                .env("MANY_NAMESPACES", "1000")
+        },
+    },
 ];
 
 /// Runs the named proofs, or all of them, and ends with a table.
