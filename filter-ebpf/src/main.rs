@@ -1,4 +1,5 @@
-//! The kernel program. Each hook is one file that finds the sandbox, asks [`filter_core::decide`] and leaves by one exit.
+//! The kernel program. Each hook is one file that finds the sandbox, asks [`filter_core::decide`] and leaves by one exit; the steps of
+//! the decision are functions of their own ([`steps`]).
 #![no_std]
 #![no_main]
 
