@@ -3,7 +3,7 @@
 use crate::table::{self, Nodes};
 use crate::{Address, Reason};
 
-/// What a policy says of an address, from one search of its [`table`](crate::table).
+/// What a policy says of an address, from one search of its [`table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyValue {
     /// Generation of the policy.

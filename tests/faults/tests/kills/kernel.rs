@@ -83,21 +83,27 @@ impl Maps {
     fn slot(&self, index: u32, root: &Path) -> Result<Slot> {
         let mut slot =
             Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
-        if let Some(config) = found(self.sandboxes.get(&index, 0))? {
-            let bytes = config.get(&0, 0)?;
-            let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if let Some(policy) = found(self.policies.get(&index, 0))? {
+            let bytes = policy.get(&HEADER, 0).context("a policy without a header")?;
+            slot.generation = Some(word(&bytes, 0));
+        }
+        if let Some(configs) = found(self.sandboxes.get(&index, 0))? {
+            let (first, next) = (configs.get(&0, 0)?, configs.get(&1, 0)?);
+            let since = word(&next, offset_of!(SandboxConfig, since));
+            let bytes = if since != 0 && slot.generation >= Some(since) { next } else { first };
+            let word = |at| word(&bytes, at);
             let at = offset_of!(SandboxConfig, inbound_count);
             slot.incarnation = Some(word(offset_of!(SandboxConfig, incarnation)));
             slot.sealed = word(offset_of!(SandboxConfig, flags)) & SandboxFlags::SEALED != 0;
             slot.inbound = u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         }
-        if let Some(policy) = found(self.policies.get(&index, 0))? {
-            let bytes = policy.get(&HEADER, 0).context("a policy without a header")?;
-            slot.generation = Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        }
         slot.tables = [found(self.counters.get(&index, 0))?.is_some(), found(self.flows.get(&index, 0))?.is_some()];
         Ok(slot)
     }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 fn pinned<V>(root: &Path, name: &str) -> Result<ArrayOfMaps<MapData, V>>

@@ -41,7 +41,7 @@ fn a_killed_daemon_leaves_enforcement_as_it_was() -> Result<()> {
         assert!(wait_until(SOON, || stream.progress() == stream.sent()), "a datagram was lost: {stream:?}");
     }
     for stream in &denied {
-        assert!(stream.sent() > 50 && stream.progress() == 0, "{stream:?}");
+        assert!(stream.sent() > 20 && stream.progress() == 0, "{stream:?}");
     }
 
     assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Unchanged);
