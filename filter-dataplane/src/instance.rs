@@ -5,7 +5,7 @@ use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Attachment, Device, Error, HookKind, Place, sys};
+use crate::{Attachment, Device, Error, HookKind, Place};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
@@ -36,10 +36,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads the program for a namespace, with the maps that are pinned for it or new ones.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
-        let (instance, ebpf) = Instance::load_object(OBJECT, pins, netns_inode)?;
-        drop(ebpf);
-        sys::trim_memory();
-        Ok(instance)
+        Ok(Instance::load_object(OBJECT, pins, netns_inode)?.0)
     }
 
     /// [`Self::load`] of the program that records.

@@ -39,6 +39,7 @@ pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
 pub use survey::{Change, Survey};
+pub use sys::use_one_heap;
 
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;

@@ -163,13 +163,13 @@ fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
     bpf(BPF_OBJ_GET_INFO_BY_FD, &get_info).map(drop)
 }
 
-/// Gives memory back that was freed. Loading a program takes megabytes for a moment, on whichever thread it happens, and glibc keeps
-/// what a thread has freed.
-pub(crate) fn trim_memory() {
+/// Makes the whole process take its memory from one heap; for the beginning of a daemon. Loading a program takes megabytes for a
+/// moment, on whichever thread it happens, and glibc has a heap a thread, which keeps what was freed.
+pub fn use_one_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call has no requirements.
+    // SAFETY: the call has no requirements; one that fails changes nothing.
     unsafe {
-        libc::malloc_trim(0);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn run(
         socket: common.socket.clone(),
     };
     log(common);
+    filter_dataplane::use_one_heap();
     let ended = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(daemon::run(options)));

@@ -18,7 +18,7 @@ const GATEWAY: [u8; 6] = [2, 0, 0, 0, 7, 1];
 const OWN: [u8; 6] = [2, 0, 0, 0, 7, 2];
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// Memory that a daemon may have taken for good, in KiB: its allocator keeps some of what many sandboxes needed.
-const GROWTH: u64 = 48 << 10;
+const GROWTH: u64 = 24 << 10;
 
 #[test]
 fn equal_namespaces_have_policies_of_their_own() -> Result<()> {
