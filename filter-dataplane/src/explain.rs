@@ -19,6 +19,11 @@ pub(crate) const SHADOW: u32 = 0;
 /// The action that lets a packet go on.
 const TCX_NEXT: i32 = -1;
 
+/// Offset of the mark in `struct __sk_buff`.
+const MARK_AT: usize = 8;
+/// Offset of the device's index there.
+const IFINDEX_AT: usize = 40;
+
 /// What the kernel program said of a made packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -84,16 +89,11 @@ pub(crate) fn run(
     mark: u32,
     frame: &[u8],
 ) -> Result<Outcome, Error> {
-    /// Offsets in `struct __sk_buff` of the fields that are set; the kernel takes the rest as zero.
-    const MARK_AT: usize = 8;
-    const IFINDEX_AT: usize = 40;
     /// More than any kernel's `struct __sk_buff`.
     const CONTEXT: usize = 256;
     /// More than an answer is longer than the packet.
     const ROOM: usize = 128;
-    let mut context = [0; IFINDEX_AT + 4];
-    context[MARK_AT..MARK_AT + 4].copy_from_slice(&mark.to_ne_bytes());
-    context[IFINDEX_AT..].copy_from_slice(&ifindex.to_ne_bytes());
+    let context = context(ifindex, mark);
     let mut context_out = [0; CONTEXT];
     let mut frame_out = vec![0; frame.len() + ROOM];
     let options = TestRunOptions {
@@ -108,4 +108,12 @@ pub(crate) fn run(
     let mut mark = [0; 4];
     mark.copy_from_slice(&context_out[MARK_AT..MARK_AT + 4]);
     Ok(Outcome { action: result.return_value as i32, mark: u32::from_ne_bytes(mark), frame: frame_out })
+}
+
+/// The front of a `struct __sk_buff` with a device and a mark; the kernel takes the rest as zero.
+pub(crate) fn context(ifindex: u32, mark: u32) -> [u8; IFINDEX_AT + 4] {
+    let mut context = [0; IFINDEX_AT + 4];
+    context[MARK_AT..MARK_AT + 4].copy_from_slice(&mark.to_ne_bytes());
+    context[IFINDEX_AT..].copy_from_slice(&ifindex.to_ne_bytes());
+    context
 }

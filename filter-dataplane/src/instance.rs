@@ -48,7 +48,7 @@ impl Instance {
     }
 
     /// Also returns what the program was loaded from, which takes megabytes and is not needed any more.
-    fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
+    pub(crate) fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
         let mut loader = EbpfLoader::new();

@@ -4,6 +4,8 @@
 //! one and storing one pointer; a failure before that store changes nothing. Needs TCX (kernel 6.6) or clsact, `CAP_BPF`,
 //! `CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod counters;
 mod device;
 mod error;

@@ -33,6 +33,10 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
     );
     #[cfg(feature = "record")]
     crate::record::write(slot, flow, verdict, true);
+    #[cfg(feature = "slow")]
+    if crate::slow::dawdle(flow) {
+        return DROP;
+    }
     let length = ctx.len();
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

@@ -14,6 +14,8 @@ mod maps;
 #[cfg(feature = "record")]
 mod record;
 mod reject;
+#[cfg(feature = "slow")]
+mod slow;
 mod steps;
 mod tables;
 mod to_sandbox;

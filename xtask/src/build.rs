@@ -44,6 +44,10 @@ pub(crate) enum Part {
     KernelProgram,
     /// The kernel program that records every verdict
     RecordingProgram,
+    /// The kernel programs that the benchmark holds the filter against
+    Floors,
+    /// The kernel program that is slower on purpose
+    SlowProgram,
     /// filter-ctl
     Command,
     /// filter-ctl with its fail points
@@ -69,38 +73,57 @@ pub(crate) fn everything(options: &Options) -> Result<()> {
     if options.fail_points { with_fail_points() } else { Ok(()) }
 }
 
-/// An object of the kernel program: the file in which it is handed over, and the features of its crate.
-type Object = (&'static str, &'static [&'static str]);
+/// An object of kernel programs.
+struct Object {
+    /// The file in which it is handed over.
+    file: &'static str,
+    /// The program of the crate that it is.
+    program: &'static str,
+    /// The crate's features.
+    features: &'static [&'static str],
+}
 
 /// The kernel program as it is shipped.
-const SHIPPED: Object = ("filter.o", &[]);
+const SHIPPED: Object = Object { file: "filter.o", program: PROGRAM, features: &[] };
 /// The one for tests that records every verdict.
-const RECORDING: Object = ("filter-record.o", &["record"]);
+const RECORDING: Object = Object { file: "filter-record.o", program: PROGRAM, features: &["record"] };
+/// The one that is slower on purpose, for the benchmark.
+const SLOW: Object = Object { file: "filter-slow.o", program: PROGRAM, features: &["slow"] };
+/// What the benchmark holds the kernel program against.
+const FLOORS: Object = Object { file: "floors.o", program: "floors", features: &["floors"] };
 
 /// Sets up, builds the kernel program and puts it where filter-dataplane's build script takes it from.
 pub(crate) fn kernel_program(options: &Options) -> Result<()> {
     let compiler = setup::ensure()?;
-    object(&compiler, options, SHIPPED)?;
-    object(&compiler, options, RECORDING)
+    object(&compiler, options, &SHIPPED)?;
+    object(&compiler, options, &RECORDING)
+}
+
+/// As [`kernel_program`], with what a benchmark loads besides.
+pub(crate) fn benchmarked_programs() -> Result<()> {
+    let (compiler, options) = (setup::ensure()?, Options::default());
+    [&SHIPPED, &RECORDING, &FLOORS, &SLOW].into_iter().try_for_each(|one| object(&compiler, &options, one))
 }
 
 fn build(part: Part, options: &Options) -> Result<()> {
     match part {
-        Part::KernelProgram => object(&setup::ensure()?, options, SHIPPED),
-        Part::RecordingProgram => object(&setup::ensure()?, options, RECORDING),
+        Part::KernelProgram => object(&setup::ensure()?, options, &SHIPPED),
+        Part::RecordingProgram => object(&setup::ensure()?, options, &RECORDING),
+        Part::Floors => object(&setup::ensure()?, options, &FLOORS),
+        Part::SlowProgram => object(&setup::ensure()?, options, &SLOW),
         Part::Command => Tool::cargo("build").args(["--package", "filter-ctl"]).run(),
         Part::FailPoints => with_fail_points(),
     }
 }
 
-fn object(compiler: &KernelCompiler, options: &Options, (file, features): Object) -> Result<()> {
+fn object(compiler: &KernelCompiler, options: &Options, object: &Object) -> Result<()> {
     let target = tool::target().join("ebpf");
-    let mut cargo = cargo(compiler, options, features).arg("--target-dir").arg(&target);
+    let mut cargo = cargo(compiler, options, object).arg("--target-dir").arg(&target);
     if tool::root().join(MANIFEST).with_extension("lock").exists() {
         cargo = cargo.arg("--locked");
     }
     cargo.run()?;
-    hand_over(&target.join(TARGET).join("release").join(PROGRAM), &folder().join(file))
+    hand_over(&target.join(TARGET).join("release").join(object.program), &folder().join(object.file))
 }
 
 /// Builds the command with its fail points for the tests of `tests/faults`, into a folder of its own: no other program has them.
@@ -113,16 +136,16 @@ fn with_fail_points() -> Result<()> {
         .run()
 }
 
-/// Where the kernel program is handed over.
-fn folder() -> PathBuf {
+/// Where kernel programs are handed over.
+pub(crate) fn folder() -> PathBuf {
     tool::target().join("bpf")
 }
 
-fn cargo(compiler: &KernelCompiler, options: &Options, features: &[&str]) -> Tool {
-    let mut cargo = compiler.cargo("build").args(["--manifest-path", MANIFEST, "--release"]);
+fn cargo(compiler: &KernelCompiler, options: &Options, object: &Object) -> Tool {
+    let mut cargo = compiler.cargo("build").args(["--manifest-path", MANIFEST, "--release", "--bin", object.program]);
     cargo = cargo.args(["--target", TARGET, "-Z", "build-std=core"]);
     let log = options.debug_log.then_some("log");
-    for feature in features.iter().copied().chain(log) {
+    for feature in object.features.iter().copied().chain(log) {
         cargo = cargo.args(["--features", feature]);
     }
     if options.deny_warnings {

@@ -1,10 +1,11 @@
-//! `cargo xtask`: sets up, builds, demonstrates, tests and proves the project.
+//! `cargo xtask`: sets up, builds, demonstrates, tests, measures and proves the project.
 //!
 //! Every task needs nothing before it: each one calls those it depends on, and those do nothing when there is nothing
 //! to do.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Sets up, builds, demonstrates, tests and proves the project.
+/// Sets up, builds, demonstrates, tests, measures and proves the project.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
@@ -34,6 +35,9 @@ enum Task {
         /// Only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Measure what the filter costs
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
     /// Formatting, lints, dependencies, documentation and every test
     Ci,
     /// Break the code on purpose, in a copy, and show that the tests see it
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Task::Build(options) => build::task(&options),
         Task::Demo => demo::task(),
         Task::Test { filter } => test::task(filter.as_deref()),
+        Task::Bench(benchmark) => bench::task(&benchmark),
         Task::Ci => ci::task(),
         Task::Mutants { names } => mutants::task(&names),
         Task::Prove { names, list } => prove::task(&names, list),

@@ -15,7 +15,7 @@ pub(super) fn llvm(major: u32) -> String {
     format!("llvm-{major}-dev")
 }
 
-/// A program that the demo or the tests run.
+/// A program that the demo, the tests or the benchmarks run.
 pub(super) struct Tool {
     /// Its name on PATH.
     pub(super) program: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Tool {
     pub(super) arch: &'static str,
 }
 
-/// The programs that the demo and the tests run.
+/// The programs that the demo, the tests and the benchmarks run.
 pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "ip", debian: &["iproute2"], fedora: "iproute", arch: "iproute2" },
     Tool { program: "curl", debian: &["curl"], fedora: "curl", arch: "curl" },
@@ -43,6 +43,7 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "openssl", debian: &["openssl"], fedora: "openssl", arch: "openssl" },
     Tool { program: "socat", debian: &["socat"], fedora: "socat", arch: "socat" },
     Tool { program: "nc", debian: &["netcat-openbsd"], fedora: "netcat", arch: "openbsd-netcat" },
+    Tool { program: "nft", debian: &["nftables"], fedora: "nftables", arch: "nftables" },
     Tool { program: "iperf3", debian: &["iperf3"], fedora: "iperf3", arch: "iperf3" },
 ];
 

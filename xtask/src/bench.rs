@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: builds what is measured, optimised, and becomes the benchmark, which needs root for its namespaces.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{build, tool, tool::Tool};
+
+/// What is measured, and how.
+#[derive(clap::Subcommand)]
+pub(crate) enum Benchmark {
+    /// What a packet and an update cost, beside their floors and rivals; writes docs/benchmarks.md
+    Kernel(Kernel),
+}
+
+/// Options of the kernel's benchmark.
+#[derive(clap::Args)]
+pub(crate) struct Kernel {
+    /// Measure for half a minute, and fail only when the recorded ratios are no longer met; writes nothing
+    #[arg(long)]
+    short: bool,
+    /// How long the traffic is to be measured
+    #[arg(long, value_name = "N")]
+    seconds: Option<u32>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// The kernel program to measure
+    #[arg(long, value_name = "PROGRAM", default_value = "filter", value_parser = ["filter", "slow"])]
+    program: String,
+    /// Write nothing to docs
+    #[arg(long)]
+    dry: bool,
+}
+
+/// Becomes the benchmark, so that an interrupt reaches it.
+pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
+    let Benchmark::Kernel(options) = benchmark;
+    build::benchmarked_programs()?;
+    Tool::cargo("build").args(["--release", "--package", "filter-bench", "--bin", "bench"]).run()?;
+    let docs = Path::new("docs");
+    let mut bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?
+        .arg("kernel")
+        .arg("--objects")
+        .arg(build::folder())
+        .args(["--program", &options.program])
+        .arg("--recorded")
+        .arg(docs.join("benchmarks.json"));
+    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
+        if given {
+            bench = bench.arg(flag);
+        }
+    }
+    if let Some(seconds) = options.seconds {
+        bench = bench.args(["--seconds", &seconds.to_string()]);
+    }
+    if !options.short && !options.dry && options.program == "filter" {
+        bench = bench.arg("--write").arg(docs);
+    }
+    bench.become_it()
+}
