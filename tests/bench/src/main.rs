@@ -3,42 +3,50 @@
 
 mod control;
 mod figure;
+mod private;
+mod probe;
 mod report;
+mod rounds;
+mod setup;
+mod spread;
+mod stats;
+mod world;
 
-use clap::Parser;
-use report::Report;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use anyhow::Result;
+use probe::Probe;
+use rounds::{Plan, Row};
+use setup::{Kit, List};
+use std::time::Duration;
 
-/// Measures the filter.
-#[derive(Parser)]
-struct Arguments {
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
-    /// Write the report's section of this page
-    #[arg(long)]
-    page: Option<PathBuf>,
-}
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    run(&arguments).unwrap_or_else(|error| {
-        eprintln!("\nerror: {error:#}");
-        ExitCode::FAILURE
-    })
-}
-
-fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut report = Report::new("kernel", "The kernel path", "cargo xtask bench kernel");
-    control::measure(&mut report)?;
-    if arguments.json {
-        println!("{}", report.json()?);
-    } else {
-        print!("{}", report.terminal());
+fn main() -> Result<()> {
+    private::enter()?;
+    let kit = Kit::new("target/bpf".as_ref(), false)?;
+    let t = std::time::Instant::now();
+    let k = List::Thousand.spread();
+    let m = List::Million.spread();
+    let ms = Duration::from_millis(20);
+    let mut rows = Vec::new();
+    for s in setup::SETUPS {
+        rows.push(Row {
+            key: s.key,
+            setup: s.key,
+            probe: Probe::Delivered(if s.list == List::Thousand { k } else { m }),
+            slice: ms,
+        });
     }
-    if let Some(page) = &arguments.page {
-        report.write_page(page)?;
+    rows.push(Row { key: "sent", setup: "ours", probe: Probe::Sent(k), slice: ms });
+    rows.push(Row { key: "denied", setup: "ours", probe: Probe::Denied(k), slice: ms });
+    rows.push(Row { key: "rejected", setup: "reject", probe: Probe::Denied(k), slice: ms });
+    for (key, s) in
+        [("tcp", "bare"), ("tcp-again", "again"), ("tcp-ours", "ours"), ("tcp-nft", "nft"), ("tcp-ct", "nft-ct")]
+    {
+        rows.push(Row { key, setup: s, probe: Probe::Connection(k), slice: ms });
     }
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let m = rounds::measure(&kit, &rows, &[], Plan { blocks: 2, traffic: Duration::from_secs(10) }, 1)?;
+    println!("{:?}", t.elapsed());
+    for (k, v) in &m {
+        let e = stats::estimate(&[v], |x| x[0]);
+        println!("{k} {e:?} {}", v.iter().map(|v| v.len()).sum::<usize>());
+    }
+    Ok(())
 }

@@ -1,0 +1,103 @@
+//! Datagrams of 18 bytes, the smallest frame, 64 a call.
+
+use crate::spread::Spread;
+use crate::stats::median;
+use crate::world::{PORT, World};
+use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 64;
+const PAYLOAD: usize = 18;
+/// Batches at the beginning of a slice that warm the caches up again.
+const WARM_UP: usize = 4;
+/// After so long a datagram is lost.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// When a batch's calls began and ended.
+struct Times {
+    begun: Instant,
+    sent: Instant,
+    received: Instant,
+}
+
+pub(super) fn delivered(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+    let batch = |addresses: &_| exchange(world, addresses).map(|times| times.received - times.begun);
+    batches(slice, || spread.inside(random), batch)
+}
+
+pub(super) fn sent(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+    let batch = |addresses: &_| exchange(world, addresses).map(|times| times.sent - times.begun);
+    batches(slice, || spread.inside(random), batch)
+}
+
+pub(super) fn denied(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+    let batch = |addresses: &_| {
+        let mut headers = MultiHeaders::preallocate(BATCH, None);
+        let begun = Instant::now();
+        Ok(send(world, &mut headers, addresses)? - begun)
+    };
+    let cost = batches(slice, || spread.outside(random), batch)?;
+    let arrived = world.receiver.recv(&mut [0; PAYLOAD]);
+    ensure!(arrived.is_err(), "a datagram arrived that the list denies");
+    Ok(cost)
+}
+
+/// The median cost of a datagram over the batches of a slice.
+fn batches(
+    slice: Duration,
+    mut destination: impl FnMut() -> Ipv4Addr,
+    mut batch: impl FnMut(&[Option<SockaddrIn>; BATCH]) -> Result<Duration>,
+) -> Result<f64> {
+    let mut costs = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < slice || costs.len() <= WARM_UP {
+        let addresses = std::array::from_fn(|_| Some(SocketAddrV4::new(destination(), PORT).into()));
+        costs.push(batch(&addresses)?.as_nanos() as f64 / BATCH as f64);
+    }
+    Ok(median(&mut costs[WARM_UP..]))
+}
+
+/// Sends a batch and receives it.
+fn exchange(world: &World, addresses: &[Option<SockaddrIn>; BATCH]) -> Result<Times> {
+    let mut bytes = [[0; PAYLOAD]; BATCH];
+    let mut slices: Vec<[IoSliceMut<'_>; 1]> = bytes.iter_mut().map(|bytes| [IoSliceMut::new(bytes)]).collect();
+    let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
+    let mut sending = MultiHeaders::preallocate(BATCH, None);
+    let begun = Instant::now();
+    let sent = send(world, &mut sending, addresses)?;
+    let fd = world.receiver.as_raw_fd();
+    let mut arrived = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+        Ok(messages) => messages.count(),
+        Err(nix::errno::Errno::EAGAIN) => 0,
+        Err(error) => return Err(error).context("recvmmsg"),
+    };
+    // The kernel may have left a part of the way to a thread of its own on this CPU.
+    while arrived < BATCH {
+        match world.receiver.recv(&mut [0; PAYLOAD]) {
+            Ok(_) => arrived += 1,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+            Err(error) => return Err(error).context("recv"),
+        }
+        ensure!(begun.elapsed() < PATIENCE, "{} of {BATCH} datagrams are lost", BATCH - arrived);
+    }
+    Ok(Times { begun, sent, received: Instant::now() })
+}
+
+/// Sends a batch; when the call returned.
+fn send(
+    world: &World,
+    headers: &mut MultiHeaders<SockaddrIn>,
+    addresses: &[Option<SockaddrIn>; BATCH],
+) -> Result<Instant> {
+    let payload = [0; PAYLOAD];
+    let slices = [[IoSlice::new(&payload)]; BATCH];
+    let fd = world.sender.as_raw_fd();
+    let taken = sendmmsg(fd, headers, &slices, addresses, [], MsgFlags::empty()).context("sendmmsg")?.count();
+    ensure!(taken == BATCH, "the kernel took {taken} of {BATCH} datagrams");
+    Ok(Instant::now())
+}
