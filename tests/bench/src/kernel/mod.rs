@@ -1,0 +1,92 @@
+//! What a packet costs on its way through the kernel, and what an update costs.
+
+mod frame;
+mod recorded;
+mod rows;
+mod sections;
+
+use crate::control;
+use crate::report::Report;
+use crate::rounds::{self, Plan};
+use crate::setup::Kit;
+use anyhow::{Context, Result};
+use recorded::Recorded;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How it is measured.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The folder with the kernel programs
+    #[arg(long)]
+    objects: PathBuf,
+    /// The kernel program to measure
+    #[arg(long, value_parser = ["filter", "slow"], default_value = "filter")]
+    program: String,
+    /// Measure for half a minute, and fail only when the recorded ratios are no longer met
+    #[arg(long)]
+    short: bool,
+    /// How long the traffic is to be measured
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// What an earlier run has recorded
+    #[arg(long)]
+    recorded: PathBuf,
+    /// Write the page, its chart and the record into this folder
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Names of the files that a whole run writes.
+const PAGE: &str = "benchmarks.md";
+const CHART: &str = "benchmarks.svg";
+const RECORD: &str = "benchmarks.json";
+
+/// Measures and reports. Anything that must hold and does not is a failure.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let kit = Kit::new(&arguments.objects, arguments.program == "slow")?;
+    let (blocks, seconds) = if arguments.short { (5, 22) } else { (8, 270) };
+    let traffic = Duration::from_secs(arguments.seconds.unwrap_or(seconds).into());
+    let plan = Plan { blocks, traffic };
+    let seed = fastrand::u64(..);
+    if arguments.short {
+        return short(arguments, &kit, plan, seed);
+    }
+    let measured = rounds::measure(&kit, &rows::whole(), &frame::frames(), plan, seed)?;
+    let mut report = Report::new("kernel", "The kernel path", "cargo xtask bench kernel");
+    sections::add(&mut report, &measured, CHART);
+    control::measure(&mut report)?;
+    show(arguments, &report)?;
+    if let Some(folder) = &arguments.write {
+        report.write_page(&folder.join(PAGE))?;
+        let chart = folder.join(CHART);
+        fs::write(&chart, sections::chart(&measured)).with_context(|| format!("cannot write {}", chart.display()))?;
+        Recorded::of(&measured).write(&folder.join(RECORD))?;
+    }
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares the two ratios that matter most with the recorded ones.
+fn short(arguments: &Arguments, kit: &Kit, plan: Plan, seed: u64) -> Result<ExitCode> {
+    let recorded = Recorded::read(&arguments.recorded)?;
+    let measured = rounds::measure(kit, &rows::short(), &[], plan, seed)?;
+    let now = Recorded::of(&measured);
+    let mut report = Report::new("kernel", "The kernel path, in short", "cargo xtask bench kernel --short");
+    report.add(sections::short(&measured, &now.against(&recorded)));
+    show(arguments, &report)?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(arguments: &Arguments, report: &Report) -> Result<()> {
+    if arguments.json {
+        print!("{}", report.json()?);
+    } else {
+        print!("{}", report.terminal());
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! What is measured in each round.
+
+use crate::probe::Probe;
+use crate::rounds::Row;
+use crate::setup::{List, SETUPS, Setup};
+use std::time::Duration;
+
+/// Of a slice of datagrams: dozens of batches.
+const DATAGRAMS: Duration = Duration::from_millis(20);
+/// Of a slice of connections: some hundreds.
+const CONNECTIONS: Duration = Duration::from_millis(30);
+
+/// All.
+pub(super) fn whole() -> Vec<Row> {
+    let list = List::Thousand.spread();
+    let mut rows: Vec<Row> = SETUPS.iter().map(delivered).collect();
+    for (key, setup, probe) in [
+        ("sent", "ours", Probe::Sent(list)),
+        ("dropped", "ours", Probe::Denied(list)),
+        ("rejected", "reject", Probe::Denied(list)),
+    ] {
+        rows.push(Row { key, setup, probe, slice: DATAGRAMS });
+    }
+    for (key, setup) in [
+        ("bare.tcp", "bare"),
+        ("again.tcp", "again"),
+        ("ours.tcp", "ours"),
+        ("nft.tcp", "nft"),
+        ("nft-ct.tcp", "nft-ct"),
+    ] {
+        rows.push(Row { key, setup, probe: Probe::Connection(list), slice: CONNECTIONS });
+    }
+    rows
+}
+
+/// What the two ratios need that are compared with recorded ones.
+pub(super) fn short() -> Vec<Row> {
+    ["bare", "again", "lookup", "ours"].map(|key| delivered(Setup::of(key))).into()
+}
+
+fn delivered(setup: &Setup) -> Row {
+    Row { key: setup.key, setup: setup.key, probe: Probe::Delivered(setup.list.spread()), slice: DATAGRAMS }
+}

@@ -1,0 +1,187 @@
+//! The report of the packet's way.
+
+use crate::chart::{self, Bar, Kind};
+use crate::figure::{Estimate, Figure, Target, Unit};
+use crate::report::{Report, Section};
+use crate::rounds::Measured;
+use crate::setup::Setup;
+use crate::stats::{Series, difference, estimate, mean};
+
+/// How far the series of connections are named from those of datagrams.
+const TCP: &str = ".tcp";
+
+/// Bars of the chart.
+const BARS: &[(&str, Kind)] = &[
+    ("again", Kind::Floor),
+    ("empty", Kind::Floor),
+    ("lookup", Kind::Floor),
+    ("ours", Kind::Ours),
+    ("ours-1m", Kind::Ours),
+    ("clsact", Kind::Ours),
+    ("nft", Kind::Rival),
+    ("nft-ct", Kind::Rival),
+    ("lookup-1m", Kind::Rival),
+];
+
+const METHOD: &str = "A client, a router and a server in network namespaces, two device pairs apart; the filter is where a sandbox's \
+    would be, at the router's device towards the client. One thread on one CPU sends 64 datagrams of 18 bytes to random destinations \
+    of the list and takes them at the far end; a slice of 20 ms gives its median batch. In every round each configuration \
+    has a slice, in a new random order, and is compared with the mean of two bare paths of the same round. All namespaces are built anew \
+    a few times; the intervals (bootstrap over these, then over rounds) cover that too. The list is so many scattered `/24`s; \
+    all else is denied.";
+
+/// Adds the sections.
+pub(super) fn add(report: &mut Report, measured: &Measured, chart: &str) {
+    let mut path = Section::new("An allowed packet").text(METHOD);
+    path.chart = Some((chart.to_owned(), "What a packet costs more than on the bare path, in nanoseconds".to_owned()));
+    path.figures = allowed(measured);
+    report.add(path);
+    report.add(denied(measured));
+    report.add(connections(measured));
+    report.add(programs(measured));
+}
+
+/// What a short run has measured, and whether it is what was recorded.
+pub(super) fn short(measured: &Measured, targets: &[Target; 2]) -> Section {
+    let ours = Figure::new("added by the filter", Unit::Nanoseconds, added(measured, "ours"))
+        .beside("one LPM lookup", added(measured, "lookup"))
+        .beside("nothing attached, again", noise(measured));
+    let section = Section::new("An allowed packet, against what was recorded").figure(Figure::new(
+        "bare path",
+        Unit::Nanoseconds,
+        total(measured, &[]),
+    ));
+    section.figure(targets.iter().cloned().fold(ours, Figure::target))
+}
+
+/// The chart of what each configuration adds.
+pub(super) fn chart(measured: &Measured) -> String {
+    let bar = |(key, kind): &(&str, Kind)| {
+        let name = Setup::of(key).name.to_owned();
+        measured.contains_key(key).then(|| Bar { name, kind: *kind, estimate: added(measured, key) })
+    };
+    let bars: Vec<Bar> = BARS.iter().filter_map(bar).collect();
+    chart::render("Added to the bare path, ns a packet", &bars)
+}
+
+/// The bare path; with keys the ratio of the first one's path to it.
+pub(super) fn total(measured: &Measured, keys: &[&str]) -> Estimate {
+    path(measured, "", keys)
+}
+
+/// What a configuration adds to the bare path.
+pub(super) fn added(measured: &Measured, key: &str) -> Estimate {
+    estimate(&[&more(measured, key, "")], |medians| medians[0])
+}
+
+/// What nothing adds: the bare path against itself.
+pub(super) fn noise(measured: &Measured) -> Estimate {
+    estimate(&[&difference(&measured["again"], &measured["bare"])], |medians| medians[0])
+}
+
+fn path(measured: &Measured, kind: &str, keys: &[&str]) -> Estimate {
+    let bare = bare(measured, kind);
+    match keys.first() {
+        None => estimate(&[&bare], |medians| medians[0]),
+        Some(key) => estimate(&[&more(measured, key, kind), &bare], |medians| (medians[1] + medians[0]) / medians[1]),
+    }
+}
+
+fn bare(measured: &Measured, kind: &str) -> Series {
+    mean(&measured[format!("bare{kind}").as_str()], &measured[format!("again{kind}").as_str()])
+}
+
+fn more(measured: &Measured, key: &str, kind: &str) -> Series {
+    difference(&measured[format!("{key}{kind}").as_str()], &bare(measured, kind))
+}
+
+/// What one configuration adds, as a multiple of what another does.
+fn times(measured: &Measured, one: &str, other: &str) -> Estimate {
+    estimate(&[&more(measured, one, ""), &more(measured, other, "")], |medians| medians[0] / medians[1])
+}
+
+fn allowed(measured: &Measured) -> Vec<Figure> {
+    let add =
+        |key: &str| Figure::new(format!("added by {}", Setup::of(key).name), Unit::Nanoseconds, added(measured, key));
+    let lookup = "what one lookup adds";
+    let mut figures = vec![
+        Figure::new("bare path", Unit::Nanoseconds, total(measured, &[])),
+        Figure::new("the bare path against itself", Unit::Nanoseconds, noise(measured))
+            .note("half the width of this interval is the least that can be told apart"),
+        add("empty"),
+        add("lookup"),
+        add("ours")
+            .beside("one lookup of the same list", added(measured, "lookup"))
+            .beside("nft set", added(measured, "nft"))
+            .must(lookup, 1.3, times(measured, "ours", "lookup"))
+            .aim(lookup, 1.1, times(measured, "ours", "lookup"))
+            .must("what an nft set adds", 0.2, times(measured, "ours", "nft")),
+        Figure::new("the filter's path", Unit::Ratio, total(measured, &["ours"])).must(
+            "the bare path",
+            1.03,
+            total(measured, &["ours"]),
+        ),
+        add("ours-1m").beside("one LPM lookup of the same list", added(measured, "lookup-1m")).aim(
+            "what it adds at 1,000",
+            1.5,
+            times(measured, "ours-1m", "ours"),
+        ),
+        add("clsact").beside("by tcx", added(measured, "ours")),
+        add("nft"),
+        add("nft-ct"),
+        add("lookup-1m"),
+    ];
+    if measured.contains_key("past") {
+        let past = total(measured, &["past"]);
+        figures.push(Figure::new("past the rest of the stack", Unit::Ratio, past).aim("the bare path", 1.0, past));
+    }
+    figures
+}
+
+fn denied(measured: &Measured) -> Section {
+    let one = |key: &str| estimate(&[&measured[key]], |medians| medians[0]);
+    let ratio = |key: &str| estimate(&[&measured[key], &measured["sent"]], |medians| medians[0] / medians[1]);
+    Section::new("A denied packet")
+        .text(
+            "The sender's calls alone, which on one CPU take until the packet is delivered, dropped or answered: an allowed packet's \
+             whole way but for the receiver's calls, against a denied one's way to its end.",
+        )
+        .figure(
+            Figure::new("denied and dropped", Unit::Nanoseconds, one("dropped"))
+                .beside("allowed", one("sent"))
+                .must("an allowed packet", 1.0, ratio("dropped")),
+        )
+        .figure(
+            Figure::new("denied and answered by ICMP", Unit::Nanoseconds, one("rejected"))
+                .beside("allowed", one("sent"))
+                .note(format!("{} × an allowed packet", Unit::Ratio.estimate(&ratio("rejected")))),
+        )
+}
+
+fn connections(measured: &Measured) -> Section {
+    let whole = |key: &str| {
+        let more = more(measured, key, TCP);
+        let own = estimate(&[&more, &bare(measured, TCP)], |medians| medians[0] + medians[1]);
+        Figure::new(Setup::of(key).name, Unit::Nanoseconds, own)
+            .note(format!("{} × the bare path", Unit::Ratio.estimate(&path(measured, TCP, &[key]))))
+    };
+    Section::new("A TCP connection")
+        .text("Connect, a request of 64 bytes, a response of 64 bytes, close; both ends in one thread on one CPU.")
+        .figure(Figure::new("bare path", Unit::Nanoseconds, path(measured, TCP, &[])))
+        .figure(whole("again"))
+        .figure(whole("ours").must("the bare path", 1.015, path(measured, TCP, &["ours"])))
+        .figure(whole("nft"))
+        .figure(whole("nft-ct"))
+}
+
+fn programs(measured: &Measured) -> Section {
+    let one = |key: &str| estimate(&[&measured[key]], |medians| medians[0]);
+    Section::new("The programs alone")
+        .text(
+            "`BPF_PROG_TEST_RUN`, 2,000 runs a frame, which keep all that the frame needs in the nearest cache: not what a packet \
+             costs, but what the instructions do.",
+        )
+        .figure(Figure::new("an empty program", Unit::Nanoseconds, one("empty.program")))
+        .figure(Figure::new("one LPM lookup", Unit::Nanoseconds, one("lookup.program")))
+        .figure(Figure::new("the filter", Unit::Nanoseconds, one("ours.program")))
+}
