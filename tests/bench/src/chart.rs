@@ -50,12 +50,15 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.title{fon
     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}.axis{stroke:#656c76}.grid{stroke:#3d444d}\
     .whisker{stroke:#e6edf3}.floor{fill:#656c76}.ours{fill:#4493f8}.rival{fill:#d29922}}";
 
-/// Draws bars from nothing to the longest, in nanoseconds.
+/// Draws the bars, in nanoseconds.
 pub(crate) fn render(title: &str, bars: &[Bar]) -> String {
     let reach = |bar: &Bar| bar.estimate.interval.map_or(bar.estimate.value, |(_, high)| high.max(bar.estimate.value));
     let step = step(bars.iter().map(reach).fold(1.0, f64::max));
     let most = (bars.iter().map(reach).fold(1.0, f64::max) / step).ceil() * step;
-    let x = |value: f64| NAMES + value.clamp(0.0, most) / most * (WIDTH - NAMES - VALUES);
+    let least = bars.iter().filter_map(|bar| bar.estimate.interval).map(|(low, _)| low).fold(0.0, f64::min);
+    let least = (least / step).floor() * step;
+    let x = |value: f64| NAMES + (value.clamp(least, most) - least) / (most - least) * (WIDTH - NAMES - VALUES);
+    let zero = x(0.0);
     let height = TOP + ROW * bars.len() as f64 + 30.0;
     let mut out = String::new();
     let mut put = |line: String| writeln!(out, "{line}").expect("a string takes whatever is written");
@@ -71,7 +74,7 @@ pub(crate) fn render(title: &str, bars: &[Bar]) -> String {
         at += 100.0;
     }
     let bottom = TOP + ROW * bars.len() as f64;
-    for tick in 0..=(most / step) as u32 {
+    for tick in (least / step).round() as i32..=(most / step).round() as i32 {
         let value = f64::from(tick) * step;
         let class = if tick == 0 { "axis" } else { "grid" };
         put(format!("<line class=\"{class}\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>", x(value)));
@@ -82,9 +85,9 @@ pub(crate) fn render(title: &str, bars: &[Bar]) -> String {
         let middle = TOP + ROW * (f64::from(row) + 0.5);
         let (text, top, end) = (middle + 4.5, middle - THICK / 2.0, x(bar.estimate.value));
         put(format!("<text x=\"{}\" y=\"{text}\" text-anchor=\"end\">{}</text>", NAMES - 10.0, escaped(&bar.name)));
-        let (class, width) = (bar.kind.class(), (end - NAMES).max(1.0));
+        let (class, left, width) = (bar.kind.class(), zero.min(end), (end - zero).abs().max(1.0));
         put(format!(
-            "<rect class=\"{class}\" x=\"{NAMES}\" y=\"{top}\" width=\"{width:.1}\" height=\"{THICK}\" rx=\"2\"/>"
+            "<rect class=\"{class}\" x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{THICK}\" rx=\"2\"/>"
         ));
         let mut label = end;
         if let Some((low, high)) = bar.estimate.interval {

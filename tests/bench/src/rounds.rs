@@ -31,8 +31,20 @@ pub(crate) struct Plan {
     pub(crate) traffic: Duration,
 }
 
-/// Series by the keys of their rows.
-pub(crate) type Measured = BTreeMap<&'static str, Series>;
+/// Series by the keys of their rows; `KEY.cpu` is by the thread's own time, and `KEY.program` what a program takes by itself.
+pub(crate) type Measured = BTreeMap<String, Series>;
+
+/// What one block found: of each row a value a round.
+type Found = BTreeMap<String, Vec<f64>>;
+
+/// Frames for runs of a program without the packet's way.
+#[derive(Default)]
+pub(crate) struct Frames {
+    /// To destinations of the list.
+    pub(crate) allowed: Vec<Vec<u8>>,
+    /// To others.
+    pub(crate) denied: Vec<Vec<u8>>,
+}
 
 /// A world, and what is in it.
 struct Stage {
@@ -41,8 +53,8 @@ struct Stage {
     world: World,
 }
 
-/// Measures the rows, and what their programs take by themselves: `KEY.program`, of setups that have one.
-pub(crate) fn measure(kit: &Kit, rows: &[Row], frames: &[Vec<u8>], plan: Plan, seed: u64) -> Result<Measured> {
+/// Measures the rows, and what their programs take by themselves.
+pub(crate) fn measure(kit: &Kit, rows: &[Row], frames: &Frames, plan: Plan, seed: u64) -> Result<Measured> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut measured = Measured::new();
     for block in 0..plan.blocks {
@@ -78,15 +90,15 @@ fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     })
 }
 
-/// Rounds until the time is over: of each row a value a round.
+/// Rounds until the time is over.
 fn rounds(
     rows: &[Row],
     stages: &[Stage],
     until: Instant,
     (block, blocks): (u32, u32),
     random: &mut fastrand::Rng,
-) -> Result<BTreeMap<&'static str, Vec<f64>>> {
-    let mut found: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+) -> Result<Found> {
+    let mut found: Found = Found::new();
     let mut order: Vec<&Row> = rows.iter().collect();
     let mut round = 0;
     while Instant::now() < until || round < 2 {
@@ -99,27 +111,33 @@ fn rounds(
             stage.world.client.join()?;
             let value = row.probe.run(&stage.world, random, row.slice);
             let value = value.with_context(|| format!("{}: {}", row.key, Setup::of(row.setup).name))?;
-            found.entry(row.key).or_default().push(value);
+            found.entry(row.key.to_owned()).or_default().push(value.wall);
+            found.entry(format!("{}.cpu", row.key)).or_default().push(value.cpu);
         }
     }
     Ok(found)
 }
 
 /// What programs take by themselves, for one frame after the other.
-fn programs(stages: &mut [Stage], frames: &[Vec<u8>]) -> Result<BTreeMap<&'static str, Vec<f64>>> {
+fn programs(stages: &mut [Stage], frames: &Frames) -> Result<Found> {
     /// Runs of a program in a row.
     const REPEAT: u32 = 2_000;
-    let mut found: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for frame in frames {
+    let mut found: Found = Found::new();
+    let mut time = |key: &str, stage: &mut Stage, frame: &[u8]| -> Result<()> {
+        if let Some(time) = stage.installed.time(&stage.world, frame, REPEAT)? {
+            found.entry(format!("{key}.program")).or_default().push(time.as_nanos() as f64);
+        }
+        Ok(())
+    };
+    for (allowed, denied) in frames.allowed.iter().zip(&frames.denied) {
         for stage in stages.iter_mut() {
-            let key = match stage.key {
-                "empty" => "empty.program",
-                "lookup" => "lookup.program",
-                "ours" => "ours.program",
-                _ => continue,
-            };
-            if let Some(time) = stage.installed.time(&stage.world, frame, REPEAT)? {
-                found.entry(key).or_default().push(time.as_nanos() as f64);
+            match stage.key {
+                "empty" | "lookup" => time(stage.key, stage, allowed)?,
+                "ours" => {
+                    time(stage.key, stage, allowed)?;
+                    time("dropped", stage, denied)?;
+                }
+                _ => {}
             }
         }
     }

@@ -1,14 +1,17 @@
 //! The client's datagrams as frames, for runs of a program without the packet's way.
 
+use crate::rounds::Frames;
 use crate::setup::List;
 use crate::world::{CLIENT, CLIENT_MAC, GATEWAY_MAC, PORT};
 use std::net::Ipv4Addr;
 
-/// Frames to random destinations of the list of a thousand.
-pub(super) fn frames() -> Vec<Vec<u8>> {
+/// Frames to random destinations, of the list of a thousand and not of it.
+pub(super) fn frames() -> Frames {
     let mut random = fastrand::Rng::with_seed(2);
     let list = List::Thousand.spread();
-    (0..64).map(|_| frame(list.inside(&mut random))).collect()
+    let (allowed, denied) =
+        (0..64).map(|_| (frame(list.inside(&mut random)), frame(list.outside(&mut random)))).unzip();
+    Frames { allowed, denied }
 }
 
 /// A frame of 60 bytes; its UDP checksum is left out, as IPv4 lets one.
@@ -37,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_header_sums_up_to_all_ones() {
-        for frame in frames() {
+        for frame in frames().allowed {
             let words = frame[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
             let sum: u32 = words.sum();
             assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);

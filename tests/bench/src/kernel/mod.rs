@@ -7,7 +7,7 @@ mod sections;
 
 use crate::control;
 use crate::report::Report;
-use crate::rounds::{self, Plan};
+use crate::rounds::{self, Frames, Plan};
 use crate::setup::Kit;
 use anyhow::{Context, Result};
 use recorded::Recorded;
@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.short {
         return short(arguments, &kit, plan, seed);
     }
-    let measured = rounds::measure(&kit, &rows::whole(), &frame::frames(), plan, seed)?;
     let mut report = Report::new("kernel", "The kernel path", "cargo xtask bench kernel");
+    let measured = rounds::measure(&kit, &rows::whole(), &frame::frames(), plan, seed)?;
     sections::add(&mut report, &measured, CHART);
     control::measure(&mut report)?;
     show(arguments, &report)?;
@@ -74,9 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Compares the two ratios that matter most with the recorded ones.
 fn short(arguments: &Arguments, kit: &Kit, plan: Plan, seed: u64) -> Result<ExitCode> {
     let recorded = Recorded::read(&arguments.recorded)?;
-    let measured = rounds::measure(kit, &rows::short(), &[], plan, seed)?;
-    let now = Recorded::of(&measured);
     let mut report = Report::new("kernel", "The kernel path, in short", "cargo xtask bench kernel --short");
+    let measured = rounds::measure(kit, &rows::short(), &Frames::default(), plan, seed)?;
+    let now = Recorded::of(&measured);
     report.add(sections::short(&measured, &now.against(&recorded)));
     show(arguments, &report)?;
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -7,8 +7,10 @@ use crate::rounds::Measured;
 use crate::setup::Setup;
 use crate::stats::{Series, difference, estimate, mean};
 
-/// How far the series of connections are named from those of datagrams.
+/// What the keys of connections' series end with.
 const TCP: &str = ".tcp";
+/// The same of series by the thread's CPU time.
+const CPU: &str = ".cpu";
 
 /// Bars of the chart.
 const BARS: &[(&str, Kind)] = &[
@@ -58,7 +60,8 @@ pub(super) fn short(measured: &Measured, targets: &[Target; 2]) -> Section {
 pub(super) fn chart(measured: &Measured) -> String {
     let bar = |(key, kind): &(&str, Kind)| {
         let name = Setup::of(key).name.to_owned();
-        measured.contains_key(key).then(|| Bar { name, kind: *kind, estimate: added(measured, key) })
+        let estimate = || if *key == "again" { noise(measured) } else { added(measured, key) };
+        measured.contains_key(*key).then(|| Bar { name, kind: *kind, estimate: estimate() })
     };
     let bars: Vec<Bar> = BARS.iter().filter_map(bar).collect();
     chart::render("Added to the bare path, ns a packet", &bars)
@@ -103,6 +106,7 @@ fn times(measured: &Measured, one: &str, other: &str) -> Estimate {
 fn allowed(measured: &Measured) -> Vec<Figure> {
     let add =
         |key: &str| Figure::new(format!("added by {}", Setup::of(key).name), Unit::Nanoseconds, added(measured, key));
+    let by_cpu = |key: &str| estimate(&[&more(measured, key, CPU)], |medians| medians[0]);
     let lookup = "what one lookup adds";
     let mut figures = vec![
         Figure::new("bare path", Unit::Nanoseconds, total(measured, &[])),
@@ -116,6 +120,8 @@ fn allowed(measured: &Measured) -> Vec<Figure> {
             .must(lookup, 1.3, times(measured, "ours", "lookup"))
             .aim(lookup, 1.1, times(measured, "ours", "lookup"))
             .must("what an nft set adds", 0.2, times(measured, "ours", "nft")),
+        Figure::new("the same by the thread's CPU time", Unit::Nanoseconds, by_cpu("ours"))
+            .beside("one lookup of the same list", by_cpu("lookup")),
         Figure::new("the filter's path", Unit::Ratio, total(measured, &["ours"])).must(
             "the bare path",
             1.03,
@@ -183,5 +189,6 @@ fn programs(measured: &Measured) -> Section {
         )
         .figure(Figure::new("an empty program", Unit::Nanoseconds, one("empty.program")))
         .figure(Figure::new("one LPM lookup", Unit::Nanoseconds, one("lookup.program")))
-        .figure(Figure::new("the filter", Unit::Nanoseconds, one("ours.program")))
+        .figure(Figure::new("the filter, which allows", Unit::Nanoseconds, one("ours.program")))
+        .figure(Figure::new("the filter, which denies", Unit::Nanoseconds, one("dropped.program")))
 }

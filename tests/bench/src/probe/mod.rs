@@ -4,11 +4,13 @@ mod tcp;
 mod udp;
 
 use crate::spread::Spread;
+use crate::stats::median;
 use crate::world::World;
 use anyhow::Result;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is done over and over in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +26,11 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
-    /// Does it for about as long as told. Nanoseconds of a packet or a connection: the median over the slice's batches.
+    /// Does it for about as long as told.
     ///
     /// # Errors
     /// When something that must arrive does not, or something arrives that must not.
-    pub(crate) fn run(self, world: &World, random: &mut fastrand::Rng, slice: Duration) -> Result<f64> {
+    pub(crate) fn run(self, world: &World, random: &mut fastrand::Rng, slice: Duration) -> Result<Cost> {
         match self {
             Probe::Delivered(spread) => udp::delivered(world, random, spread, slice),
             Probe::Sent(spread) => udp::sent(world, random, spread, slice),
@@ -36,6 +38,32 @@ impl Probe {
             Probe::Connection(spread) => tcp::connections(world, random, spread, slice),
         }
     }
+}
+
+/// What a packet or a connection costs, in nanoseconds: medians over a slice's batches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// By the clock.
+    pub(crate) wall: f64,
+    /// By the thread's own time on the CPU.
+    pub(crate) cpu: f64,
+}
+
+/// Does batches of `size` for as long as a slice is; `batch` says how long one took. The first ones warm the caches up again.
+fn slice(length: Duration, size: usize, warm_up: usize, mut batch: impl FnMut() -> Result<Duration>) -> Result<Cost> {
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    let each = |time: Duration| time.as_nanos() as f64 / size as f64;
+    while begun.elapsed() < length || wall.len() <= warm_up {
+        let before = cpu_time()?;
+        wall.push(each(batch()?));
+        cpu.push(each(cpu_time()?.saturating_sub(before)));
+    }
+    Ok(Cost { wall: median(&mut wall[warm_up..]), cpu: median(&mut cpu[warm_up..]) })
+}
+
+fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 /// Keeps the calling thread on one CPU: the last that it may use, because the first has most of the machine's interrupts.

@@ -1,7 +1,7 @@
 //! A TCP connection from its first packet to its last: connect, a request, a response, close.
 
+use super::Cost;
 use crate::spread::Spread;
-use crate::stats::median;
 use crate::world::{PORT, World};
 use anyhow::{Context, Result, ensure};
 use std::io::{ErrorKind, Read, Write};
@@ -16,17 +16,14 @@ const WARM_UP: usize = 16;
 /// After so long something is lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The median cost of a connection. The calling thread must be in the client's namespace.
-pub(super) fn connections(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
-    let mut costs = Vec::new();
-    let begun = Instant::now();
-    while begun.elapsed() < slice || costs.len() <= WARM_UP {
+/// What a connection costs. The calling thread must be in the client's namespace.
+pub(super) fn connections(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
+    super::slice(slice, 1, WARM_UP, || {
         let to = spread.inside(random);
-        let before = Instant::now();
+        let begun = Instant::now();
         connection(world, to).with_context(|| format!("a connection to {to}"))?;
-        costs.push(before.elapsed().as_nanos() as f64);
-    }
-    Ok(median(&mut costs[WARM_UP..]))
+        Ok(begun.elapsed())
+    })
 }
 
 /// One connection. The client closes first, as most do; its end waits out its time, the server's is gone.

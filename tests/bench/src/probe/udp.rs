@@ -1,7 +1,7 @@
 //! Datagrams of 18 bytes, the smallest frame, 64 a call.
 
+use super::Cost;
 use crate::spread::Spread;
-use crate::stats::median;
 use crate::world::{PORT, World};
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
@@ -25,17 +25,17 @@ struct Times {
     received: Instant,
 }
 
-pub(super) fn delivered(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+pub(super) fn delivered(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
     let batch = |addresses: &_| exchange(world, addresses).map(|times| times.received - times.begun);
     batches(slice, || spread.inside(random), batch)
 }
 
-pub(super) fn sent(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+pub(super) fn sent(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
     let batch = |addresses: &_| exchange(world, addresses).map(|times| times.sent - times.begun);
     batches(slice, || spread.inside(random), batch)
 }
 
-pub(super) fn denied(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<f64> {
+pub(super) fn denied(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
     let batch = |addresses: &_| {
         let mut headers = MultiHeaders::preallocate(BATCH, None);
         let begun = Instant::now();
@@ -47,19 +47,15 @@ pub(super) fn denied(world: &World, random: &mut fastrand::Rng, spread: Spread, 
     Ok(cost)
 }
 
-/// The median cost of a datagram over the batches of a slice.
+/// What a datagram of the batches of a slice costs.
 fn batches(
     slice: Duration,
     mut destination: impl FnMut() -> Ipv4Addr,
     mut batch: impl FnMut(&[Option<SockaddrIn>; BATCH]) -> Result<Duration>,
-) -> Result<f64> {
-    let mut costs = Vec::new();
-    let begun = Instant::now();
-    while begun.elapsed() < slice || costs.len() <= WARM_UP {
-        let addresses = std::array::from_fn(|_| Some(SocketAddrV4::new(destination(), PORT).into()));
-        costs.push(batch(&addresses)?.as_nanos() as f64 / BATCH as f64);
-    }
-    Ok(median(&mut costs[WARM_UP..]))
+) -> Result<Cost> {
+    super::slice(slice, BATCH, WARM_UP, || {
+        batch(&std::array::from_fn(|_| Some(SocketAddrV4::new(destination(), PORT).into())))
+    })
 }
 
 /// Sends a batch and receives it.

@@ -5,11 +5,7 @@ use std::fmt::Write;
 
 pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
-    let machine = &report.machine;
-    put(
-        &mut out,
-        format_args!("{} — {}, {} CPUs, Linux {}", report.title, machine.processor, machine.cpus, machine.kernel),
-    );
+    put(&mut out, format_args!("{} — {}", report.title, report.machine));
     for section in &report.sections {
         put(&mut out, format_args!("\n{}", section.title));
         let wide = section.figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or(0);
