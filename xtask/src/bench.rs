@@ -19,7 +19,7 @@ pub(crate) struct Kernel {
     /// Measure for half a minute, and fail only when the recorded ratios are no longer met; writes nothing
     #[arg(long)]
     short: bool,
-    /// How long the traffic is to be measured
+    /// How long packets are measured, building included
     #[arg(long, value_name = "N")]
     seconds: Option<u32>,
     /// Print the report as JSON

@@ -27,9 +27,12 @@ pub(crate) struct Row {
 pub(crate) struct Plan {
     /// How often worlds are built anew.
     pub(crate) blocks: u32,
-    /// Time of all blocks' rounds together; building comes on top.
-    pub(crate) traffic: Duration,
+    /// Time of the whole, building included. Where building takes longer than it should, fewer rounds are measured.
+    pub(crate) time: Duration,
 }
+
+/// Rounds of a block, at the least.
+const FEWEST: u32 = 5;
 
 /// Series by the keys of their rows; `KEY.cpu` is by the thread's own time, and `KEY.program` what a program takes by itself.
 pub(crate) type Measured = BTreeMap<String, Series>;
@@ -57,9 +60,11 @@ struct Stage {
 pub(crate) fn measure(kit: &Kit, rows: &[Row], frames: &Frames, plan: Plan, seed: u64) -> Result<Measured> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut measured = Measured::new();
+    let begun = Instant::now();
     for block in 0..plan.blocks {
         let mut keys: Vec<&'static str> = rows.iter().map(|row| row.setup).collect();
         random.shuffle(&mut keys);
+        progress(format_args!("worlds {} of {}: building", block + 1, plan.blocks));
         let mut stages: Vec<Stage> = Vec::new();
         for key in keys {
             if stages.iter().all(|stage| stage.key != key) {
@@ -68,7 +73,7 @@ pub(crate) fn measure(kit: &Kit, rows: &[Row], frames: &Frames, plan: Plan, seed
             }
         }
         let found = on_one_cpu(|| {
-            let until = Instant::now() + plan.traffic / plan.blocks;
+            let until = begun + plan.time * (block + 1) / plan.blocks;
             rounds(rows, &stages, until, (block + 1, plan.blocks), &mut random)
         })?;
         for (key, values) in found {
@@ -101,9 +106,10 @@ fn rounds(
     let mut found: Found = Found::new();
     let mut order: Vec<&Row> = rows.iter().collect();
     let mut round = 0;
-    while Instant::now() < until || round < 2 {
+    while Instant::now() < until || round < FEWEST {
         round += 1;
-        progress(format_args!("worlds {block} of {blocks}, round {round}"));
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        progress(format_args!("worlds {block} of {blocks}: round {round}, {left} s left"));
         random.shuffle(&mut order);
         for row in &order {
             let stage = stages.iter().find(|stage| stage.key == row.setup).context("a row without a world")?;

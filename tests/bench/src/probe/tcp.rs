@@ -14,7 +14,7 @@ const BYTES: usize = 64;
 /// Connections at the beginning of a slice that warm the caches up again.
 const WARM_UP: usize = 16;
 /// After so long something is lost.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a connection costs. The calling thread must be in the client's namespace.
 pub(super) fn connections(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {

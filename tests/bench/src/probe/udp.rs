@@ -16,7 +16,7 @@ const PAYLOAD: usize = 18;
 /// Batches at the beginning of a slice that warm the caches up again.
 const WARM_UP: usize = 4;
 /// After so long a datagram is lost.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a batch's calls began and ended.
 struct Times {

@@ -4,9 +4,10 @@
 
 mod netns;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 pub(crate) use netns::Netns;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
 
 /// The client's address.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
@@ -23,6 +24,13 @@ pub(crate) const PORT: u16 = 7_000;
 
 /// The router's addresses, each with its network's prefix length.
 pub(crate) const ROUTER: [(Ipv4Addr, u8); 2] = [(GATEWAY, 30), (Ipv4Addr::new(10, 99, 0, 1), 30)];
+
+/// Anybody: the server has every address.
+const SOMEBODY: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 1);
+/// After so long a path that carries nothing never will.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon a new path is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What all three are told, whatever the machine's defaults are.
 const SYSCTLS: &[(&str, &str)] = &[
@@ -94,6 +102,30 @@ impl World {
         nix::sys::socket::setsockopt(&receiver, nix::sys::socket::sockopt::RcvBufForce, &(8 << 20))?;
         receiver.set_nonblocking(true)?;
         listener.set_nonblocking(true)?;
-        Ok(World { sender, receiver, listener, client, router, _server: server })
+        let world = World { sender, receiver, listener, client, router, _server: server };
+        world.wait()?;
+        Ok(world)
+    }
+
+    /// Waits until datagrams pass both ways: the kernel notes somewhat later that a link is up, and drops until then.
+    fn wait(&self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        self.sender.set_read_timeout(Some(AGAIN))?;
+        let mut number = 0_u32;
+        while Instant::now() < until {
+            number += 1;
+            self.sender.send_to(&number.to_ne_bytes(), (SOMEBODY, PORT))?;
+            let mut bytes = [0; 4];
+            while let Ok((_, from)) = self.receiver.recv_from(&mut bytes) {
+                self.receiver.send_to(&bytes, from)?;
+            }
+            // What came back late answers an earlier number, and is not waited for.
+            while self.sender.recv(&mut bytes).is_ok() {
+                if bytes == number.to_ne_bytes() {
+                    return Ok(());
+                }
+            }
+        }
+        bail!("nothing passes from the client to the server and back within {} s", PATIENCE.as_secs())
     }
 }
