@@ -6,7 +6,7 @@ use crate::setup::{List, SETUPS, Setup};
 use std::time::Duration;
 
 /// Of a slice of datagrams: dozens of batches.
-const DATAGRAMS: Duration = Duration::from_millis(20);
+const DATAGRAMS: Duration = Duration::from_millis(25);
 /// Of a slice of connections: some hundreds.
 const CONNECTIONS: Duration = Duration::from_millis(30);
 
