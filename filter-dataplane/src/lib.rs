@@ -16,9 +16,11 @@ mod hook;
 mod instance;
 mod living;
 mod log;
+mod many;
 mod namespace;
 pub mod netlink;
 mod notices;
+mod outer;
 mod pins;
 mod pod;
 pub mod probe;
@@ -36,6 +38,7 @@ pub use events::Events;
 pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
 pub use hook::HookKind;
+pub use many::{ToAttach, ToUpdate};
 pub use namespace::Namespace;
 pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
@@ -49,7 +52,6 @@ use crate::netlink::DeviceAddress;
 use crate::pins::Pins;
 use crate::shared::Shared;
 use filter_core::abi::{MAX_SANDBOXES, SandboxConfig};
-use filter_policy::Compiled;
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::hash_map::Entry;
@@ -157,46 +159,6 @@ impl Dataplane {
         Ok(records)
     }
 
-    /// Attaches a sandbox: its policy is in place before the first packet is judged. It can have `flows` connections that came
-    /// in at a time.
-    ///
-    /// # Errors
-    /// What the kernel refused; nothing is left behind then.
-    pub fn attach(
-        &mut self,
-        place: Place,
-        device: &Device,
-        config: &SandboxConfig,
-        flows: u32,
-        policy: &Compiled,
-    ) -> Result<(), Error> {
-        let attached = self.try_attach(place, device, config, flows, policy);
-        if attached.is_err()
-            && let Err(error) = self.detach(place)
-        {
-            tracing::warn!(%error, slot = place.slot, "cannot take back a failed attachment");
-        }
-        attached
-    }
-
-    fn try_attach(
-        &mut self,
-        place: Place,
-        device: &Device,
-        config: &SandboxConfig,
-        flows: u32,
-        policy: &Compiled,
-    ) -> Result<(), Error> {
-        let Place { slot, netns_inode, ifindex } = place;
-        let policy = Shared::prepare(policy)?;
-        self.shared.fill(slot, config, flows, &policy)?;
-        let pins = &self.pins;
-        let instance = instance(&mut self.instances, pins, netns_inode)?;
-        instance.assign(ifindex, slot)?;
-        fail_point("attach.assigned");
-        instance.attach(pins, device, place, self.kind)
-    }
-
     /// Takes over an attachment that an earlier daemon has pinned: puts this daemon's program behind the link without a gap.
     /// Returns `false`, having done nothing, when the device is gone.
     ///
@@ -247,40 +209,6 @@ impl Dataplane {
         instance.assign(place.ifindex, place.slot)?;
         fail_point("mend.assigned");
         instance.mend(&self.pins, device, place, self.kind)
-    }
-
-    /// Switches a sandbox to a policy, which must be of another generation than the one in force unless it says the same. Effective at
-    /// one instant; when this returns, no packet is judged by an older one.
-    ///
-    /// # Errors
-    /// What the kernel refused; the old policy is whole then.
-    pub fn switch(&mut self, slot: u32, policy: &Compiled) -> Result<(), Error> {
-        let policy = Shared::prepare(policy)?;
-        fail_point("switch.built");
-        self.shared.switch(slot, &policy)
-    }
-
-    /// Switches a sandbox to an attachment and a policy of a later generation, both at the same instant.
-    ///
-    /// # Errors
-    /// What the kernel refused; both old ones are whole then.
-    pub fn update(&mut self, slot: u32, config: &SandboxConfig, policy: &Compiled) -> Result<(), Error> {
-        let before = self.shared.config(slot)?.ok_or(Error::Empty { slot })?;
-        if *config == before {
-            return self.switch(slot, policy);
-        }
-        let generation = policy.generation();
-        let policy = Shared::prepare(policy)?;
-        fail_point("switch.built");
-        self.shared.announce(slot, &before, config, generation)?;
-        fail_point("update.configured");
-        let switched = self.shared.switch(slot, &policy);
-        if switched.is_err()
-            && let Err(error) = self.shared.set_config(slot, &before)
-        {
-            tracing::error!(%error, slot, "cannot take back what was announced for a policy that did not come");
-        }
-        switched
     }
 
     /// Replaces what is known of the attachment: addresses, gateway, limits, or the seal.

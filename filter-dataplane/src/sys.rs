@@ -4,36 +4,48 @@ use crate::Error;
 use crate::pod::Pod;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
-const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+
+/// What a kernel says that does not know a command for a kind of map; not among the errors that userspace has names for.
+const ENOTSUPP: i32 = 524;
 
 /// Removes an element of an array of maps. Returns after a grace period: no packet uses the inner map any more.
 ///
 /// # Errors
 /// The kernel's error, with `map` as the object.
 pub(crate) fn map_delete(fd: impl AsFd, key: u32, map: &'static str) -> Result<(), Error> {
-    #[repr(C)]
-    struct Attributes {
-        map_fd: u32,
-        pad: u32,
-        key: u64,
-        value: u64,
-        flags: u64,
-    }
-    let attributes =
-        Attributes { map_fd: fd.as_fd().as_raw_fd() as u32, pad: 0, key: &raw const key as u64, value: 0, flags: 0 };
-    match bpf(BPF_MAP_DELETE_ELEM, &attributes) {
+    match bpf(BPF_MAP_DELETE_ELEM, &Element::new(fd.as_fd(), &key, 0)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map(drop),
     }
     .map_err(|source| Error::Syscall { command: "BPF_MAP_DELETE_ELEM", object: format!("{map}[{key}]"), source })
+}
+
+/// Stores inner maps in an array of maps, in order; more than one by one call (Linux 5.19, else one after the other), which waits
+/// for one grace period. When this returns no packet uses what was there before, also when it failed.
+///
+/// # Errors
+/// The kernel's error, with `map` as the object; an unknown number of entries, in order, is stored then.
+pub(crate) fn maps_store(fd: impl AsFd, entries: &[(u32, impl AsFd)], map: &'static str) -> Result<(), Error> {
+    let keys: Vec<u32> = entries.iter().map(|(slot, _)| *slot).collect();
+    let values: Vec<RawFd> = entries.iter().map(|(_, inner)| inner.as_fd().as_raw_fd()).collect();
+    match update_batch(fd.as_fd(), &keys, &values) {
+        Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
+            let one_by_one = keys.iter().zip(&values).try_for_each(|(key, value)| update(fd.as_fd(), key, value));
+            one_by_one.map_err(failed("BPF_MAP_UPDATE_ELEM", map))
+        }
+        other => other.map_err(failed("BPF_MAP_UPDATE_BATCH", map)),
+    }
 }
 
 /// Writes the first elements of an array map in one call, in order. Since Linux 5.6.
@@ -44,6 +56,57 @@ pub(crate) fn array_fill<T>(fd: impl AsFd, values: &[T], map: &'static str) -> R
 where
     Pod<T>: aya::Pod,
 {
+    let keys: Vec<u32> = (0..u32::try_from(values.len()).unwrap_or(u32::MAX)).collect();
+    update_batch(fd.as_fd(), &keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
+}
+
+/// The id of the map in a slot of an array of maps.
+///
+/// # Errors
+/// The kernel's; an empty slot is one.
+pub(crate) fn inner_map_id(fd: impl AsFd, slot: u32) -> io::Result<u32> {
+    let mut id = 0_u32;
+    let attributes = Element::new(fd.as_fd(), &slot, &raw mut id as u64);
+    bpf(BPF_MAP_LOOKUP_ELEM, &attributes).map(|_| id)
+}
+
+/// The id of an open map.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn map_id(fd: impl AsFd) -> io::Result<u32> {
+    /// `struct bpf_map_info` up to the id.
+    #[repr(C)]
+    #[derive(Default)]
+    struct MapInfo {
+        kind: u32,
+        id: u32,
+    }
+    let mut info = MapInfo::default();
+    read_info(fd.as_fd(), &mut info).map(|()| info.id)
+}
+
+/// What the commands on one element of a map take.
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+impl Element {
+    fn new(map: BorrowedFd<'_>, key: &u32, value: u64) -> Element {
+        Element { map_fd: map.as_raw_fd() as u32, pad: 0, key: std::ptr::from_ref(key) as u64, value, flags: 0 }
+    }
+}
+
+fn update(map: BorrowedFd<'_>, key: &u32, value: &RawFd) -> io::Result<()> {
+    bpf(BPF_MAP_UPDATE_ELEM, &Element::new(map, key, std::ptr::from_ref(value) as u64)).map(drop)
+}
+
+fn update_batch<T>(map: BorrowedFd<'_>, keys: &[u32], values: &[T]) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
         in_batch: u64,
@@ -58,23 +121,21 @@ where
     if values.is_empty() {
         return Ok(());
     }
-    let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
-    let keys: Vec<u32> = (0..count).collect();
     let attributes = Attributes {
         in_batch: 0,
         out_batch: 0,
         keys: keys.as_ptr() as u64,
         values: values.as_ptr() as u64,
-        count,
-        map_fd: fd.as_fd().as_raw_fd() as u32,
+        count: u32::try_from(values.len().min(keys.len())).unwrap_or(u32::MAX),
+        map_fd: map.as_raw_fd() as u32,
         elem_flags: 0,
         flags: 0,
     };
-    bpf(BPF_MAP_UPDATE_BATCH, &attributes).map(drop).map_err(|source| Error::Syscall {
-        command: "BPF_MAP_UPDATE_BATCH",
-        object: map.to_owned(),
-        source,
-    })
+    bpf(BPF_MAP_UPDATE_BATCH, &attributes).map(drop)
+}
+
+fn failed(command: &'static str, object: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Syscall { command, object: object.to_owned(), source }
 }
 
 /// The ifindex that a pinned TCX link is attached to, or 0 when its device is gone.
@@ -106,7 +167,7 @@ pub(crate) fn pinned_link_ifindex(path: &Path) -> Result<u32, Error> {
     // SAFETY: the call has just made this descriptor, and nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut info = LinkInfo::default();
-    read_info(&fd, &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+    read_info(fd.as_fd(), &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
     Ok(info.ifindex)
 }
 
@@ -146,12 +207,12 @@ pub(crate) fn program_uses(program: u32, map: u32) -> Result<bool, Error> {
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut maps = [0_u32; MAPS];
     let mut info = ProgramInfo { map_count: MAPS as u32, maps: maps.as_mut_ptr() as u64, ..ProgramInfo::default() };
-    read_info(&fd, &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+    read_info(fd.as_fd(), &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
     Ok(maps[..MAPS.min(info.map_count as usize)].contains(&map))
 }
 
 /// Fills `info`, the front of the kernel's description of an object.
-fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
+fn read_info<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     #[repr(C)]
     struct GetInfo {
         fd: u32,

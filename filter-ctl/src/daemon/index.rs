@@ -8,6 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Who has which slot, device and address.
 pub(super) struct Index {
     free: BTreeSet<u32>,
+    taken: Taken,
+}
+
+/// Who has which device and address.
+#[derive(Default)]
+pub(super) struct Taken {
     by_device: HashMap<(u64, u32), String>,
     namespaces: HashMap<u64, Inhabitants>,
 }
@@ -21,11 +27,7 @@ struct Inhabitants {
 
 impl Index {
     pub(super) fn new() -> Index {
-        Index {
-            free: (Dataplane::FIRST_SLOT..filter_core::abi::MAX_SANDBOXES).collect(),
-            by_device: HashMap::new(),
-            namespaces: HashMap::new(),
-        }
+        Index { free: (Dataplane::FIRST_SLOT..filter_core::abi::MAX_SANDBOXES).collect(), taken: Taken::default() }
     }
 
     /// Takes the first free slot.
@@ -45,32 +47,54 @@ impl Index {
 
     /// Takes in a sandbox; one without a device has nothing.
     pub(super) fn add(&mut self, held: &Held) {
-        if held.gone {
-            return;
-        }
-        let Place { slot, netns_inode, ifindex } = held.place();
-        let id = held.record.document.id.clone();
-        self.occupy(slot);
-        self.by_device.insert((netns_inode, ifindex), id.clone());
-        let there = self.namespaces.entry(netns_inode).or_default();
-        there.ids.insert(id.clone());
-        for prefix in prefixes(&held.sandbox) {
-            there.by_prefix.entry(prefix.trunc()).or_default().insert(id.clone());
+        if !held.gone {
+            let Place { slot, netns_inode, ifindex } = held.place();
+            self.occupy(slot);
+            self.taken.add(&held.record.document.id, (netns_inode, ifindex), &prefixes(&held.sandbox));
         }
     }
 
     /// Leaves out a sandbox that was taken in.
     pub(super) fn remove(&mut self, held: &Held) {
-        if held.gone {
-            return;
+        if !held.gone {
+            let Place { slot, netns_inode, ifindex } = held.place();
+            self.give_back(slot);
+            self.taken.remove(&held.record.document.id, (netns_inode, ifindex), &prefixes(&held.sandbox));
         }
-        let Place { slot, netns_inode, ifindex } = held.place();
-        let id = &held.record.document.id;
-        self.give_back(slot);
-        self.by_device.remove(&(netns_inode, ifindex));
-        let Some(there) = self.namespaces.get_mut(&netns_inode) else { return };
+    }
+
+    /// The sandbox of a device.
+    pub(super) fn at(&self, netns_inode: u64, ifindex: u32) -> Option<&str> {
+        self.taken.at(netns_inode, ifindex)
+    }
+
+    /// The sandboxes of a namespace.
+    pub(super) fn in_namespace(&self, netns_inode: u64) -> impl Iterator<Item = &str> {
+        self.taken.namespaces.get(&netns_inode).into_iter().flat_map(|there| there.ids.iter().map(String::as_str))
+    }
+
+    /// Prefixes of a namespace's sandboxes that have an address in common with this one, each with whose it is.
+    pub(super) fn meeting(&self, netns_inode: u64, prefix: &IpNet) -> Vec<(IpNet, &str)> {
+        self.taken.meeting(netns_inode, prefix)
+    }
+}
+
+impl Taken {
+    /// A sandbox takes a device, by namespace and index, and addresses there.
+    pub(super) fn add(&mut self, id: &str, device: (u64, u32), prefixes: &[IpNet]) {
+        self.by_device.insert(device, id.to_owned());
+        let there = self.namespaces.entry(device.0).or_default();
+        there.ids.insert(id.to_owned());
+        for prefix in prefixes {
+            there.by_prefix.entry(prefix.trunc()).or_default().insert(id.to_owned());
+        }
+    }
+
+    fn remove(&mut self, id: &str, device: (u64, u32), prefixes: &[IpNet]) {
+        self.by_device.remove(&device);
+        let Some(there) = self.namespaces.get_mut(&device.0) else { return };
         there.ids.remove(id);
-        for prefix in prefixes(&held.sandbox) {
+        for prefix in prefixes {
             if let Some(ids) = there.by_prefix.get_mut(&prefix.trunc()) {
                 ids.remove(id);
                 if ids.is_empty() {
@@ -79,18 +103,13 @@ impl Index {
             }
         }
         if there.ids.is_empty() {
-            self.namespaces.remove(&netns_inode);
+            self.namespaces.remove(&device.0);
         }
     }
 
     /// The sandbox of a device.
     pub(super) fn at(&self, netns_inode: u64, ifindex: u32) -> Option<&str> {
         self.by_device.get(&(netns_inode, ifindex)).map(String::as_str)
-    }
-
-    /// The sandboxes of a namespace.
-    pub(super) fn in_namespace(&self, netns_inode: u64) -> impl Iterator<Item = &str> {
-        self.namespaces.get(&netns_inode).into_iter().flat_map(|there| there.ids.iter().map(String::as_str))
     }
 
     /// Prefixes of a namespace's sandboxes that have an address in common with this one, each with whose it is.

@@ -31,6 +31,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 #[derive(Clone)]
 struct Api {
     node: Arc<Mutex<Node>>,
+    applies: apply::Queue,
     events: broadcast::Sender<DenyEvent>,
 }
 
@@ -82,7 +83,7 @@ pub(super) async fn serve(
         .route("/v1/events", get(watch))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(Api { node, events });
+        .with_state(Api { node, applies: apply::Queue::default(), events });
     // Watchers hold their connections open: a stopping daemon does not wait for them.
     let server = axum::serve(listener, router);
     tokio::select! {
@@ -107,7 +108,7 @@ async fn health(State(api): State<Api>) -> Answer<Health> {
 
 async fn apply_documents(State(api): State<Api>, body: Bytes) -> Answer<crate::api::ApplyReply> {
     let request: ApplyRequest = read(&body)?;
-    api.with(move |node| apply::apply(node, request)).await
+    api.applies.apply(&api.node, request).await.map(Json)
 }
 
 async fn list(State(api): State<Api>) -> Answer<Vec<crate::api::SandboxStatus>> {

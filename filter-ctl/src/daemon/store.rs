@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Records that are written at the same time, at most.
+const WRITERS: usize = 32;
 
 /// A sandbox, as kept on disk. Holds the document's secrets: the file is for root alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,9 +114,31 @@ impl Store {
 
     /// Writes what is about to be made true.
     pub(super) fn prepare(&self, id: &str, record: &Record) -> anyhow::Result<()> {
-        let path = self.next(id);
-        let written = self.write(&path, record).with_context(|| format!("cannot write {}", path.display()));
-        if written.is_err() {
+        self.prepare_many(&[(id, record)]).pop().expect("an outcome for each")
+    }
+
+    /// [`Self::prepare`] for several sandboxes, which share what the disk takes. Tells of each what came of it, in order.
+    pub(super) fn prepare_many(&self, records: &[(&str, &Record)]) -> Vec<anyhow::Result<()>> {
+        let write = |(id, record): &(&str, &Record)| {
+            let path = self.next(id);
+            write(&path, record).with_context(|| format!("cannot write {}", path.display()))
+        };
+        let share = records.len().div_ceil(WRITERS).max(1);
+        let mut written: Vec<anyhow::Result<()>> = thread::scope(|scope| match records {
+            [] => Vec::new(),
+            [only] => vec![write(only)],
+            all => {
+                // The disk takes what is given to it at the same time in one go.
+                let start = |some| scope.spawn(move || Iterator::map(<[_]>::iter(some), write).collect::<Vec<_>>());
+                let writers: Vec<_> = all.chunks(share).map(start).collect();
+                writers.into_iter().flat_map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            }
+        });
+        fail_point("store.written");
+        if let Err(error) = self.sync() {
+            written.iter_mut().for_each(|one| *one = Err(anyhow::anyhow!("{error:#}")));
+        }
+        for ((id, _), _) in records.iter().zip(&written).filter(|(_, written)| written.is_err()) {
             self.drop_prepared(id);
         }
         written
@@ -119,9 +146,22 @@ impl Store {
 
     /// Makes what was prepared current.
     pub(super) fn commit(&self, id: &str) -> anyhow::Result<()> {
-        let (from, to) = (self.next(id), self.current(id));
-        fs::rename(&from, &to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-        self.sync()
+        self.commit_many(&[id]).pop().expect("an outcome for each")
+    }
+
+    /// [`Self::commit`] for several sandboxes. Tells of each what came of it, in order.
+    pub(super) fn commit_many(&self, ids: &[&str]) -> Vec<anyhow::Result<()>> {
+        let rename = |id: &&str| {
+            let (from, to) = (self.next(id), self.current(id));
+            let renamed = fs::rename(&from, &to);
+            fail_point("store.renamed");
+            renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+        };
+        let mut renamed: Vec<anyhow::Result<()>> = ids.iter().map(rename).collect();
+        if let Err(error) = self.sync() {
+            renamed.iter_mut().for_each(|one| *one = Err(anyhow::anyhow!("{error:#}")));
+        }
+        renamed
     }
 
     /// Forgets what was prepared.
@@ -137,13 +177,6 @@ impl Store {
             remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             fail_point("detach.removed");
         }
-        self.sync()
-    }
-
-    fn write(&self, path: &Path, record: &Record) -> anyhow::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.sync_all()?;
         self.sync()
     }
 
@@ -167,6 +200,13 @@ pub(super) struct Pending {
     pub current: Option<Record>,
     /// What was about to be made true when the daemon died.
     pub next: Option<Record>,
+}
+
+/// Writes a record to a file, down to the disk; its name may not be there yet.
+fn write(path: &Path, record: &Record) -> anyhow::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    Ok(file.sync_all()?)
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Record>> {

@@ -1,6 +1,6 @@
 //! What can be wrong with a good document on this host at this moment.
 
-use super::Plan;
+use super::claims::Claims;
 use crate::api::ApplyDocument;
 use crate::daemon::node::{Held, Node, prefixes};
 use crate::daemon::reconcile;
@@ -10,13 +10,28 @@ use filter_policy::{Problem, Sandbox, validate};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 
-/// Checks a document against the host, the sandboxes that are held, and the documents before it.
+/// Why a document cannot be planned.
+pub(super) enum Obstacle {
+    /// It never can.
+    Refused(Refusal),
+    /// It is about something that another call is about, which is to be carried out first.
+    Meets,
+}
+
+impl<R: Into<Refusal>> From<R> for Obstacle {
+    fn from(refusal: R) -> Obstacle {
+        Obstacle::Refused(refusal.into())
+    }
+}
+
+/// Checks a document against the host, the sandboxes that are held, the documents `before` it in its call, and those of `others`.
 pub(super) fn check(
     node: &mut Node,
     given: &ApplyDocument,
-    plans: &[Plan],
+    before: &Claims,
+    others: &Claims,
     followed: &mut BTreeSet<u64>,
-) -> Result<(Sandbox, Device, Option<Held>), Refusal> {
+) -> Result<(Sandbox, Device, Option<Held>), Obstacle> {
     let lines = given.lines.as_ref();
     let sandbox = validate(&given.document, lines, &node.config.operator.limits)
         .map_err(|problems| Refusal::Documents(problems.0))?;
@@ -27,8 +42,8 @@ pub(super) fn check(
             None => problem,
         }
     };
-    let refuse = |problem: Problem| Err(Refusal::Documents(vec![problem]));
-    if plans.iter().any(|plan| plan.sandbox.id == sandbox.id) {
+    let refuse = |problem: Problem| Err(Refusal::Documents(vec![problem]).into());
+    if before.has(sandbox.id.as_str()) {
         return refuse(at("id", format!("\"{}\": another document of this call has the same id", sandbox.id)));
     }
     let device = match Device::find(&sandbox.attach) {
@@ -37,14 +52,15 @@ pub(super) fn check(
         Err(Error::Unsupported { missing, hint }) => return refuse(at("attach", missing).hint(hint)),
         Err(error) => return Err(error.into()),
     };
+    if others.meet(&sandbox, &device) {
+        return Err(Obstacle::Meets);
+    }
     followed.insert(node.follow(device.netns.as_ref())?);
     settle(node, &sandbox, &device)?;
     let here = |place: Place| place.ifindex == device.ifindex && place.netns_inode == device.netns_inode;
-    let before = before(node, &sandbox, &device, here)?;
-    let taken_by =
-        node.index.at(device.netns_inode, device.ifindex).filter(|id| *id != sandbox.id.as_str()).or_else(|| {
-            plans.iter().find(|plan| same_device(&plan.device, &device)).map(|plan| plan.sandbox.id.as_str())
-        });
+    let held = held(node, &sandbox, &device, here)?;
+    let theirs = node.index.at(device.netns_inode, device.ifindex).filter(|id| *id != sandbox.id.as_str());
+    let taken_by = theirs.or_else(|| before.at(&device));
     if let Some(other) = taken_by {
         let problem = at("attach", format!("interface {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
@@ -53,7 +69,7 @@ pub(super) fn check(
         let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
         return refuse(problem.hint(format!("bring it down, then filter-ctl detach --slot {slot}, then apply")));
     }
-    if let Some(problem) = overlap(node, &sandbox, &device, plans) {
+    if let Some(problem) = overlap(node, &sandbox, &device, before) {
         return refuse(match lines {
             Some(lines) => {
                 let line = lines.line(&problem.field);
@@ -62,7 +78,7 @@ pub(super) fn check(
             None => problem,
         });
     }
-    Ok((sandbox, device, before))
+    Ok((sandbox, device, held))
 }
 
 /// Lets go of what vanished without a look since: an index, and even a namespace's inode, may be another device's by now.
@@ -74,7 +90,7 @@ fn settle(node: &mut Node, sandbox: &Sandbox, device: &Device) -> Result<(), Ref
 }
 
 /// The sandbox that an update is about; refuses what is no update.
-fn before(
+fn held(
     node: &Node,
     sandbox: &Sandbox,
     device: &Device,
@@ -99,28 +115,17 @@ fn before(
     Ok(Some(held.clone()))
 }
 
-fn same_device(one: &Device, other: &Device) -> bool {
-    one.ifindex == other.ifindex && one.netns_inode == other.netns_inode
-}
-
 /// An address that somebody else in the same namespace has: another sandbox, the host, or the gateway.
-fn overlap(node: &Node, sandbox: &Sandbox, device: &Device, plans: &[Plan]) -> Option<Problem> {
-    let meets = |prefix: &IpNet, other: &IpNet| prefix.contains(other) || other.contains(prefix);
+fn overlap(node: &Node, sandbox: &Sandbox, device: &Device, before: &Claims) -> Option<Problem> {
     let of_sandbox = |prefix: IpNet, id: &str| (format!("sandbox \"{id}\""), prefix);
     for (index, prefix) in prefixes(sandbox).iter().enumerate() {
         // A document of this very call may give the address up.
-        let kept = |id: &str| id != sandbox.id.as_str() && !plans.iter().any(|plan| plan.sandbox.id.as_str() == id);
+        let kept = |id: &str| id != sandbox.id.as_str() && !before.has(id);
         let held = node.index.meeting(device.netns_inode, prefix).into_iter().find(|(_, id)| kept(id));
-        let planned = || {
-            let here = plans.iter().filter(|plan| plan.device.netns_inode == device.netns_inode);
-            let mut theirs =
-                here.flat_map(|plan| prefixes(&plan.sandbox).into_iter().map(|p| (p, plan.sandbox.id.as_str())));
-            theirs.find(|(other, _)| meets(prefix, other))
-        };
         let gateway = || sandbox.gateway.iter().copied().find(|address| prefix.contains(address));
         let host = || node.hosts.survey(device.netns_inode)?.address_in(prefix);
         let found = held
-            .or_else(planned)
+            .or_else(|| before.meeting(device, prefix))
             .map(|(other, id)| of_sandbox(other, id))
             .or_else(|| gateway().map(|address| ("the gateway".to_owned(), IpNet::from(address))))
             .or_else(|| host().map(|address| ("the host".to_owned(), IpNet::from(address))));

@@ -1,49 +1,30 @@
 //! Making documents true: plan everything, then do it; take back what was done when a later step fails.
+//!
+//! Calls that come at the same time are carried out in rounds, which share what takes time: the kernel's grace periods and the
+//! disk's syncs. Each call is planned, refused, and taken back by itself; those that are about the same things are in different
+//! rounds.
 
 mod check;
+mod claims;
+mod job;
 mod plan;
+mod queue;
+mod round;
+mod undo;
+
+pub(super) use queue::Queue;
 
 use super::node::{Held, Node};
 use super::refusal::Refusal;
 use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
+use check::Obstacle;
+use claims::Claims;
 use filter_dataplane::Device;
 use filter_policy::Sandbox;
 use std::collections::BTreeSet;
-use std::time::Instant;
 
-/// Applies all documents, or none.
-pub(super) fn apply(node: &mut Node, request: ApplyRequest) -> Result<ApplyReply, Refusal> {
-    // What somebody changed on the host before this call counts.
-    node.catch_up()?;
-    let mut followed = BTreeSet::new();
-    let applied =
-        plan(node, request.documents, &mut followed).and_then(|plans| carry_out(node, plans, request.dry_run));
-    followed.into_iter().for_each(|inode| node.unfollow_if_empty(inode));
-    applied
-}
-
-fn carry_out(node: &mut Node, plans: Vec<Plan>, dry_run: bool) -> Result<ApplyReply, Refusal> {
-    let mut results = Vec::with_capacity(plans.len());
-    let mut undo: Vec<Undo> = Vec::new();
-    for plan in plans {
-        let started = Instant::now();
-        let mut applied = plan.outcome(node);
-        if !dry_run {
-            match plan.carry_out(node) {
-                Ok(step) => undo.extend(step),
-                Err(refusal) => {
-                    for step in undo.into_iter().rev() {
-                        step.carry_out(node);
-                    }
-                    return Err(refusal);
-                }
-            }
-        }
-        applied.confirmed_ms = started.elapsed().as_secs_f64() * 1_000.0;
-        results.push(applied);
-    }
-    Ok(ApplyReply { results })
-}
+/// What a call is answered.
+type Answer = Result<ApplyReply, Refusal>;
 
 /// A document that can be applied.
 struct Plan {
@@ -54,53 +35,64 @@ struct Plan {
     before: Option<Held>,
 }
 
-/// How to take a step back.
-enum Undo {
-    Create(String),
-    Update(Box<Held>),
+/// Applies all documents of each call, or none; `answer` is told what came of each, by its place among the calls.
+fn apply(node: &mut Node, calls: Vec<ApplyRequest>, mut answer: impl FnMut(usize, Answer)) {
+    let mut followed = BTreeSet::new();
+    let mut waiting: Vec<(usize, ApplyRequest)> = calls.into_iter().enumerate().collect();
+    while !waiting.is_empty() {
+        // What somebody changed on the host before these calls counts.
+        if let Err(error) = node.catch_up() {
+            let message = error.to_string();
+            waiting.drain(..).for_each(|(call, _)| answer(call, Err(Refusal::internal(&message))));
+        }
+        let (mut claims, mut round, mut later) = (Claims::default(), Vec::new(), Vec::new());
+        for (call, request) in waiting {
+            let checked = check_all(node, &request.documents, &claims, &mut followed);
+            match checked {
+                // What is refused beside others may not be refused after them.
+                Err(Obstacle::Refused(refusal)) if round.is_empty() => answer(call, Err(refusal)),
+                Err(_) => later.push((call, request)),
+                Ok(checked) => {
+                    let plan = |(given, (sandbox, device, before))| Plan { given, sandbox, device, before };
+                    let plans: Vec<Plan> = request.documents.into_iter().zip(checked).map(plan).collect();
+                    if request.dry_run {
+                        let results = plans.iter().map(|plan| plan.outcome(node)).collect();
+                        answer(call, Ok(ApplyReply { results }));
+                    } else {
+                        plans.iter().for_each(|plan| claims.add(&plan.sandbox, &plan.device));
+                        round.push((call, plans));
+                    }
+                }
+            }
+        }
+        for (call, answered) in round::carry_out(node, round) {
+            answer(call, answered);
+        }
+        waiting = later;
+    }
+    followed.into_iter().for_each(|inode| node.unfollow_if_empty(inode));
 }
 
-/// Checks all documents; `followed` takes the namespaces that their devices are in.
-fn plan(node: &mut Node, documents: Vec<ApplyDocument>, followed: &mut BTreeSet<u64>) -> Result<Vec<Plan>, Refusal> {
+/// Checks all documents of a call, beside the claims of `others`; `followed` takes the namespaces that their devices are in.
+fn check_all(
+    node: &mut Node,
+    documents: &[ApplyDocument],
+    others: &Claims,
+    followed: &mut BTreeSet<u64>,
+) -> Result<Vec<(Sandbox, Device, Option<Held>)>, Obstacle> {
     if documents.is_empty() {
-        return Err(Refusal::Request { message: "no documents".to_owned(), hint: None });
+        return Err(Refusal::Request { message: "no documents".to_owned(), hint: None }.into());
     }
-    let mut problems = Vec::new();
-    let mut plans: Vec<Plan> = Vec::new();
+    let (mut problems, mut claims, mut checked) = (Vec::new(), Claims::default(), Vec::new());
     for given in documents {
-        match check::check(node, &given, &plans, followed) {
-            Ok((sandbox, device, before)) => plans.push(Plan { given, sandbox, device, before }),
-            Err(Refusal::Documents(found)) => problems.extend(found),
+        match check::check(node, given, &claims, others, followed) {
+            Ok((sandbox, device, before)) => {
+                claims.add(&sandbox, &device);
+                checked.push((sandbox, device, before));
+            }
+            Err(Obstacle::Refused(Refusal::Documents(found))) => problems.extend(found),
             Err(other) => return Err(other),
         }
     }
-    if problems.is_empty() { Ok(plans) } else { Err(Refusal::Documents(problems)) }
-}
-
-impl Undo {
-    /// Takes a step back; what cannot be taken back is told, and the sandbox stays enforced.
-    fn carry_out(self, node: &mut Node) {
-        let (id, undone) = match self {
-            Undo::Create(id) => {
-                let undone = super::end::detach(node, &id).map(drop);
-                (id, undone)
-            }
-            Undo::Update(held) => (held.sandbox.id.to_string(), restore(node, *held)),
-        };
-        if let Err(refusal) = undone {
-            tracing::error!(id, message = refusal.reply().message, "cannot take back a part of an apply that failed");
-        }
-    }
-}
-
-/// Puts back what a sandbox was, as a new generation: generations never go back.
-fn restore(node: &mut Node, mut held: Held) -> Result<(), Refusal> {
-    let id = held.sandbox.id.to_string();
-    let Some(current) = node.sandboxes.get(&id).cloned() else {
-        return Err(Refusal::Unknown(id));
-    };
-    held.record.generation = current.record.generation + 1;
-    node.store.prepare(&id, &held.record)?;
-    plan::switch(node, held)?;
-    Ok(node.store.commit(&id)?)
+    if problems.is_empty() { Ok(checked) } else { Err(Refusal::Documents(problems).into()) }
 }

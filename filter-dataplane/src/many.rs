@@ -1,0 +1,170 @@
+//! Attaching and updating. What is stored by one system call waits for one grace period: many sandboxes at once cost hardly more
+//! of it than one.
+//!
+//! Everything is made before anything changes. Then each sandbox has an outcome of its own: either the whole change holds, or
+//! nothing of it.
+
+use crate::shared::{Change, Contents, Shared};
+use crate::{Dataplane, Device, Error, Place, fail_point};
+use filter_core::abi::SandboxConfig;
+use filter_policy::Compiled;
+
+/// Sandboxes that are attached together, at most: each has four maps open meanwhile.
+const ATTACHED_AT_ONCE: usize = 64;
+/// Sandboxes that are updated together, at most: each has two maps open meanwhile.
+const UPDATED_AT_ONCE: usize = 256;
+
+/// A sandbox that is to be attached.
+#[derive(Clone, Copy, Debug)]
+pub struct ToAttach<'a> {
+    /// Where; nobody is there yet.
+    pub place: Place,
+    /// The device at that place.
+    pub device: &'a Device,
+    /// What is fixed about the attachment.
+    pub config: &'a SandboxConfig,
+    /// Connections that came in which it can have at a time.
+    pub flows: u32,
+    /// Its policy.
+    pub policy: &'a Compiled,
+}
+
+/// A sandbox that is to be updated.
+#[derive(Clone, Copy, Debug)]
+pub struct ToUpdate<'a> {
+    /// Where it is. Only one update of a call may be about a slot.
+    pub slot: u32,
+    /// Its attachment, when that may be another one than before.
+    pub config: Option<&'a SandboxConfig>,
+    /// Its policy, which must be of another generation than the one in force unless it says the same.
+    pub policy: &'a Compiled,
+}
+
+impl Dataplane {
+    /// Attaches a sandbox: its policy is in place before the first packet is judged. It can have `flows` connections that came
+    /// in at a time.
+    ///
+    /// # Errors
+    /// What the kernel refused; nothing is left behind then.
+    pub fn attach(
+        &mut self,
+        place: Place,
+        device: &Device,
+        config: &SandboxConfig,
+        flows: u32,
+        policy: &Compiled,
+    ) -> Result<(), Error> {
+        only(self.attach_many(&[ToAttach { place, device, config, flows, policy }]))
+    }
+
+    /// [`Self::attach`] for several sandboxes, which share grace periods. Tells of each what came of it, in order.
+    pub fn attach_many(&mut self, sandboxes: &[ToAttach<'_>]) -> Vec<Result<(), Error>> {
+        sandboxes.chunks(ATTACHED_AT_ONCE).flat_map(|some| self.attach_some(some)).collect()
+    }
+
+    fn attach_some(&mut self, sandboxes: &[ToAttach<'_>]) -> Vec<Result<(), Error>> {
+        let made: Vec<Result<Contents, Error>> =
+            sandboxes.iter().map(|one| Shared::contents(one.config, one.flows, one.policy)).collect();
+        let slots = sandboxes.iter().map(|one| one.place.slot);
+        let slots: Vec<_> = slots.zip(&made).filter_map(|(slot, made)| Some((slot, made.as_ref().ok()?))).collect();
+        let mut filled = self.shared.fill(&slots).into_iter();
+        let attached = sandboxes.iter().zip(made).map(|(one, made)| {
+            let made = made.and_then(|_| filled.next().expect("an outcome for each that was made"));
+            let attached = made.and_then(|()| self.hook_up(one));
+            if attached.is_err()
+                && let Err(error) = self.detach(one.place)
+            {
+                tracing::warn!(%error, slot = one.place.slot, "cannot take back a failed attachment");
+            }
+            attached
+        });
+        attached.collect()
+    }
+
+    /// Lets packets of a device be judged by what is in its slot.
+    fn hook_up(&mut self, ToAttach { place, device, .. }: &ToAttach<'_>) -> Result<(), Error> {
+        let instance = crate::instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        instance.assign(place.ifindex, place.slot)?;
+        fail_point("attach.assigned");
+        instance.attach(&self.pins, device, *place, self.kind)
+    }
+
+    /// Switches a sandbox to a policy, which must be of another generation than the one in force unless it says the same. Effective at
+    /// one instant; when this returns, no packet is judged by an older one.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old policy is whole then.
+    pub fn switch(&mut self, slot: u32, policy: &Compiled) -> Result<(), Error> {
+        only(self.switch_many(&[(slot, policy)]))
+    }
+
+    /// [`Self::switch`] for several sandboxes, which share a grace period. Tells of each what came of it, in order.
+    pub fn switch_many(&mut self, policies: &[(u32, &Compiled)]) -> Vec<Result<(), Error>> {
+        let updates: Vec<_> =
+            policies.iter().map(|(slot, policy)| ToUpdate { slot: *slot, config: None, policy }).collect();
+        self.update_many(&updates)
+    }
+
+    /// Switches a sandbox to an attachment and a policy of a later generation, both at the same instant.
+    ///
+    /// # Errors
+    /// What the kernel refused; both old ones are whole then.
+    pub fn update(&mut self, slot: u32, config: &SandboxConfig, policy: &Compiled) -> Result<(), Error> {
+        only(self.update_many(&[ToUpdate { slot, config: Some(config), policy }]))
+    }
+
+    /// [`Self::update`] for several sandboxes, which share grace periods. Tells of each what came of it, in order.
+    pub fn update_many(&mut self, sandboxes: &[ToUpdate<'_>]) -> Vec<Result<(), Error>> {
+        sandboxes.chunks(UPDATED_AT_ONCE).flat_map(|some| self.update_some(some)).collect()
+    }
+
+    fn update_some(&mut self, sandboxes: &[ToUpdate<'_>]) -> Vec<Result<(), Error>> {
+        let mut outcomes: Vec<Result<(), Error>> = Vec::with_capacity(sandboxes.len());
+        let mut made: Vec<Option<Change>> = Vec::with_capacity(sandboxes.len());
+        for ToUpdate { slot, config, policy } in sandboxes {
+            let (change, outcome) = match self.shared.change(*slot, *config, policy) {
+                Ok(change) => (Some(change), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            made.push(change);
+            outcomes.push(outcome);
+        }
+        fail_point("switch.built");
+        let announces = made.iter().flatten().any(Change::announces);
+        self.go_on(sandboxes, &made, &mut outcomes, Shared::announce);
+        if announces {
+            fail_point("update.configured");
+        }
+        let announced: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+        self.go_on(sandboxes, &made, &mut outcomes, Shared::switch);
+        for (((one, change), outcome), announced) in sandboxes.iter().zip(&made).zip(&outcomes).zip(announced) {
+            if let (true, Some(change), Err(_)) = (announced, change, outcome)
+                && let Err(error) = self.shared.take_back(one.slot, change)
+            {
+                let slot = one.slot;
+                tracing::error!(%error, slot, "cannot take back what was announced for a policy that did not come");
+            }
+        }
+        outcomes
+    }
+
+    /// Takes a step for all sandboxes that nothing has gone wrong with.
+    fn go_on(
+        &mut self,
+        sandboxes: &[ToUpdate<'_>],
+        made: &[Option<Change>],
+        outcomes: &mut [Result<(), Error>],
+        step: impl Fn(&mut Shared, &[(u32, &Change)]) -> Vec<Result<(), Error>>,
+    ) {
+        let good = outcomes.iter().zip(sandboxes).zip(made).filter(|((outcome, _), _)| outcome.is_ok());
+        let changes: Vec<_> = good.filter_map(|((_, one), change)| Some((one.slot, change.as_ref()?))).collect();
+        let stepped = step(&mut self.shared, &changes);
+        for (outcome, stepped) in outcomes.iter_mut().filter(|outcome| outcome.is_ok()).zip(stepped) {
+            *outcome = stepped;
+        }
+    }
+}
+
+fn only(mut outcomes: Vec<Result<(), Error>>) -> Result<(), Error> {
+    outcomes.pop().expect("an outcome for each")
+}

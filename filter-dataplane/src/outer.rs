@@ -1,0 +1,62 @@
+//! An array of maps, in which each slot has an inner map of its own.
+
+use crate::pins::Pins;
+use crate::{Error, sys};
+use aya::maps::{ArrayOfMaps, FromMapData, InnerMap, Map, MapData, MapError};
+
+/// An open array of maps.
+pub(crate) struct Outer<V> {
+    name: &'static str,
+    maps: ArrayOfMaps<MapData, V>,
+    /// The same map: the handle above does not give its descriptor.
+    data: MapData,
+}
+
+impl<V: FromMapData + InnerMap> Outer<V> {
+    /// Opens the one that is pinned.
+    pub(crate) fn open(pins: &Pins, name: &'static str) -> Result<Outer<V>, Error> {
+        let pinned = || MapData::from_pin(pins.map(name)).map_err(Error::map(name));
+        let maps = Map::ArrayOfMaps(pinned()?).try_into().map_err(Error::map(name))?;
+        Ok(Outer { name, maps, data: pinned()? })
+    }
+
+    /// What is in a slot.
+    pub(crate) fn get(&self, slot: u32) -> Result<Option<V>, Error> {
+        match self.maps.get(&slot, 0) {
+            Ok(map) => Ok(Some(map)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(Error::map(self.name)(error)),
+        }
+    }
+
+    /// Puts a map into a slot, by one pointer. Effective at once; returns after a grace period, when no packet uses what was there
+    /// before.
+    pub(crate) fn set(&mut self, slot: u32, map: &V) -> Result<(), Error> {
+        self.maps.set(slot, map, 0).map_err(Error::map(self.name))
+    }
+
+    /// [`Self::set`] for several slots, which wait for one grace period together. Tells of each what came of it: one that the kernel
+    /// refuses keeps nobody else from being stored.
+    pub(crate) fn store(&mut self, entries: &[(u32, &V)]) -> Vec<Result<(), Error>> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        while let rest @ [_, ..] = &entries[outcomes.len()..] {
+            let raw: Vec<_> = rest.iter().map(|(slot, map)| (*slot, map.fd())).collect();
+            let Err(error) = sys::maps_store(self.data.fd(), &raw, self.name) else {
+                outcomes.extend(rest.iter().map(|_| Ok(())));
+                break;
+            };
+            // Kernels differ in what they tell of a batch that failed: what is in the slots is asked.
+            let stored = rest.iter().take_while(|(slot, map)| self.holds(*slot, map)).count();
+            outcomes.extend(rest[..stored].iter().map(|_| Ok(())));
+            if stored < rest.len() {
+                outcomes.push(Err(error));
+            }
+        }
+        outcomes
+    }
+
+    fn holds(&self, slot: u32, map: &V) -> bool {
+        let (there, wanted) = (sys::inner_map_id(self.data.fd(), slot), sys::map_id(map.fd()));
+        there.ok().zip(wanted.ok()).is_some_and(|(there, wanted)| there == wanted)
+    }
+}
