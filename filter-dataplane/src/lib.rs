@@ -5,6 +5,8 @@
 //! `CAP_NET_ADMIN`, and `CAP_SYS_ADMIN` to enter namespaces.
 
 #[cfg(feature = "bench")]
+mod bare;
+#[cfg(feature = "bench")]
 mod bench;
 mod counters;
 mod device;
@@ -31,6 +33,8 @@ mod survey;
 mod sys;
 mod tc;
 
+#[cfg(feature = "bench")]
+pub use bare::{Switched, time_bare_inserts};
 pub use counters::Counters;
 pub use device::Device;
 pub use error::{DeviceError, Error};

@@ -16,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 
 /// A prefix in the common 128-bit space, by address and length.
-type Prefix = (Address, u32);
+pub(crate) type Prefix = (Address, u32);
 type Trie = LpmTrie<MapData, [u8; 16], Pod<LivingValue>>;
 
 /// A table of living protected prefixes.
@@ -182,7 +182,7 @@ fn host_bits(bits: u32) -> u128 {
 }
 
 /// A prefix in the common 128-bit space.
-fn key(prefix: &IpNet) -> Prefix {
+pub(crate) fn key(prefix: &IpNet) -> Prefix {
     let bits = u32::from(prefix.prefix_len());
     match prefix.network() {
         IpAddr::V4(v4) => (Address::v4(v4.octets()), bits + filter_core::address::V4_PREFIX_BITS),

@@ -60,6 +60,23 @@ where
     update_batch(fd.as_fd(), &keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
 }
 
+/// Fills a trie of 128-bit addresses in one call. Since Linux 5.6.
+///
+/// # Errors
+/// The kernel's error, with `map` as the object; the entries before the one that failed are there.
+#[cfg(feature = "bench")]
+pub(crate) fn trie_fill<T>(
+    fd: impl AsFd,
+    keys: &[aya::maps::lpm_trie::Key<[u8; 16]>],
+    values: &[T],
+    map: &'static str,
+) -> Result<(), Error>
+where
+    Pod<T>: aya::Pod,
+{
+    update_batch(fd.as_fd(), keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
+}
+
 /// The id of the map in a slot of an array of maps.
 ///
 /// # Errors
@@ -106,7 +123,7 @@ fn update(map: BorrowedFd<'_>, key: &u32, value: &RawFd) -> io::Result<()> {
     bpf(BPF_MAP_UPDATE_ELEM, &Element::new(map, key, std::ptr::from_ref(value) as u64)).map(drop)
 }
 
-fn update_batch<T>(map: BorrowedFd<'_>, keys: &[u32], values: &[T]) -> io::Result<()> {
+fn update_batch<K, T>(map: BorrowedFd<'_>, keys: &[K], values: &[T]) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
         in_batch: u64,

@@ -21,6 +21,7 @@ mod peers;
 mod protected;
 mod refusals;
 mod restart;
+mod rounds;
 mod sockets;
 mod tap;
 mod together;

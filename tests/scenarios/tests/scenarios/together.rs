@@ -53,12 +53,12 @@ fn a_bad_document_leaves_the_others_unapplied() -> Result<()> {
 }
 
 #[test]
-fn a_late_failure_takes_back_what_was_done() -> Result<()> {
+fn a_record_that_cannot_be_written_leaves_the_others_unapplied() -> Result<()> {
     let stage = Stage::new("late")?;
     let (a, daemon) = (&stage.a, &stage.daemon);
     let (b, c) = (stage.world.sandbox("b")?, stage.world.sandbox("c")?);
     stage.apply(&c, "")?;
-    // The record of `b` cannot be written: found out when `a` and `c` have changed already.
+    // The record of `b` cannot be written: found out after those of `a` and `c` were.
     let obstacle = daemon.state_dir().join("sandboxes/b.next");
     fs::create_dir(&obstacle)?;
     let (status, links) = (daemon.status("c")?, daemon.links()?);
