@@ -1,9 +1,25 @@
 //! What updates, memory and many sandboxes cost.
 
+mod api;
+mod daemon;
+mod freeing;
+mod lists;
+mod many;
+mod memory;
+mod storm;
+mod updates;
+mod yard;
+
 use crate::report::Report;
+use anyhow::Context;
 
 /// Adds the control plane's sections to the report.
-#[expect(clippy::unnecessary_wraps, reason = "what is measured here can fail")]
-pub(crate) fn measure(_report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(report: &mut Report) -> anyhow::Result<()> {
+    report.add(updates::measure().context("updates")?);
+    report.add(memory::measure().context("memory")?);
+    report.add(freeing::measure().context("freeing")?);
+    report.add(storm::measure().context("a storm of updates")?);
+    // Last: the kernel goes on removing its devices for a while.
+    report.add(many::measure().context("many sandboxes")?);
     Ok(())
 }

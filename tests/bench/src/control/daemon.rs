@@ -1,0 +1,78 @@
+//! A daemon of the benchmark's own: this program under another name of its first argument.
+
+use super::api;
+use super::yard::Yard;
+use crate::private::BPFFS;
+use anyhow::{Context, Result, bail};
+use filter_dataplane::purge;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, id};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long it may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A daemon in a yard's namespace. It ends with the program, however that ends.
+pub(super) struct Daemon {
+    child: Child,
+    dir: PathBuf,
+    pin_dir: PathBuf,
+}
+
+impl Daemon {
+    /// Starts one with `config` as the operator's configuration, and waits until it answers. Call it on the main thread: the kernel ends a daemon with the thread that started it.
+    pub(super) fn start(name: &str, yard: &Yard, config: &str) -> Result<Daemon> {
+        let dir = std::env::temp_dir().join(format!("sandbox-filter-bench-{}-{name}", id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let pin_dir = Path::new(BPFFS).join(format!("control-{name}"));
+        let file = dir.join("config.yaml");
+        fs::write(&file, config)?;
+        let log = File::create(dir.join("log"))?;
+        let child = Command::new("nsenter")
+            .arg(format!("--net={}", yard.netns.path().display()))
+            .args(["setpriv", "--pdeathsig", "KILL"])
+            .arg(std::env::current_exe()?)
+            .arg("daemon")
+            .arg("--config")
+            .arg(&file)
+            .arg("--state-dir")
+            .arg(dir.join("state"))
+            .arg("--pin-dir")
+            .arg(&pin_dir)
+            .arg("--socket")
+            .arg(dir.join("socket"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start a daemon")?;
+        let mut daemon = Daemon { child, dir, pin_dir };
+        let started = Instant::now();
+        while !api::is_there(&daemon.socket()) {
+            if daemon.child.try_wait()?.is_some() || started.elapsed() > START_LIMIT {
+                bail!("the daemon does not answer: {}", fs::read_to_string(daemon.dir.join("log"))?);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(daemon)
+    }
+
+    /// Where it listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.join("socket")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        let removed = purge(&self.pin_dir).map_err(anyhow::Error::from);
+        if let Err(error) = removed.and_then(|_| Ok(fs::remove_dir_all(&self.dir)?)) {
+            eprintln!("what the daemon in {} left was not removed: {error}", self.dir.display());
+        }
+    }
+}
