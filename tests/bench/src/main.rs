@@ -25,6 +25,10 @@ enum Benchmark {
 }
 
 fn main() -> ExitCode {
+    // The program is its own daemon, so that both are of one build.
+    if std::env::args().nth(1).as_deref() == Some("daemon") {
+        return filter_ctl::cli::main();
+    }
     let Benchmark::Kernel(arguments) = Benchmark::parse();
     let done = private::enter().and_then(|()| kernel::run(&arguments));
     done.unwrap_or_else(|error| {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use filter_core::Address;
 use filter_core::abi::{FLOWS, Prefix, SandboxConfig};
 use filter_dataplane::{Dataplane, Device, Place, ToAttach, netlink, purge};
-use filter_policy::{Compiled, NetnsRef};
+use filter_policy::Compiled;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -47,11 +47,6 @@ impl Yard {
         };
         let devices = (0..count).map(device).collect::<Result<_>>()?;
         Ok(Yard { netns, devices })
-    }
-
-    /// How a document names the namespace.
-    pub(super) fn reference(&self) -> NetnsRef {
-        self.netns.reference()
     }
 }
 
