@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 /// Sandboxes that are looked at together.
 const SANDBOXES: u32 = 150;
+/// Sandboxes that come before: they take what memory the kernel has at hand.
+const BEFORE: u32 = 200;
 /// Prefixes of the larger policy.
 const PREFIXES: u32 = 1_000;
 /// How often; the machine's other work comes and goes meanwhile.
-const ROUNDS: usize = 2;
+const ROUNDS: u32 = 3;
 /// How long the kernel may take to free what was given up.
 const SETTLES: Duration = Duration::from_secs(2);
 
@@ -33,13 +35,16 @@ struct Memory {
 }
 
 pub(super) fn measure() -> Result<Section> {
-    let yard = Yard::new(SANDBOXES + 1)?;
+    let yard = Yard::new(BEFORE + 2 * ROUNDS * SANDBOXES)?;
+    let mut filter = Filter::new("memory")?;
+    // Nothing is freed in between: what is there for others to take again would be counted for nobody.
+    filter.attach(&yard, 0, BEFORE / 2, &lists::compiled(0, 1))?;
+    filter.attach(&yard, BEFORE / 2, BEFORE / 2, &lists::compiled(PREFIXES, 1))?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    // The first takes what is there once, whoever comes.
-    of_one(&yard, 0)?;
-    for _ in 0..ROUNDS {
-        without.push(of_one(&yard, 0)?);
-        with.push(of_one(&yard, PREFIXES)?);
+    for round in 0..ROUNDS {
+        let first = BEFORE + 2 * round * SANDBOXES;
+        without.push(of_one(&mut filter, &yard, first, 0)?);
+        with.push(of_one(&mut filter, &yard, first + SANDBOXES, PREFIXES)?);
     }
     let cpus = f64::from(u32::try_from(thread::available_parallelism()?.get())?);
     let part = |of: fn(&Memory) -> f64| median(&mut without.iter().map(of).collect::<Vec<_>>());
@@ -59,7 +64,7 @@ pub(super) fn measure() -> Result<Section> {
     Ok(Section::new("Kernel memory")
         .text(format!(
             "What the kernel holds more (`Slab`, `Percpu` and `VmallocUsed` of `/proc/meminfo`) when {SANDBOXES} sandboxes without open \
-             flows are attached than when none is, divided by their number: maps, policy, links, pins, and what the kernel needs for a \
+             flows are attached beside others, divided by their number: maps, policy, links, pins, and what the kernel needs for a \
              device with programs. The interval spans {ROUNDS} rounds."
         ))
         .figure(
@@ -75,16 +80,12 @@ pub(super) fn measure() -> Result<Section> {
         ))
 }
 
-/// The memory of one of many sandboxes whose policies have so many prefixes.
-fn of_one(yard: &Yard, prefixes: u32) -> Result<Memory> {
+/// The memory of one of many new sandboxes whose policies have so many prefixes.
+fn of_one(filter: &mut Filter, yard: &Yard, first: u32, prefixes: u32) -> Result<Memory> {
     let policy = lists::compiled(prefixes, 1);
-    let mut filter = Filter::new("memory")?;
-    // The first brings the namespace's instance of the program with it.
-    filter.attach(yard, 0, 1, &policy)?;
     let before = Memory::settled()?;
-    filter.attach(yard, 1, SANDBOXES, &policy)?;
+    filter.attach(yard, first, SANDBOXES, &policy)?;
     let after = Memory::settled()?;
-    drop(filter);
     let one = |now: f64, then: f64| (now - then) / f64::from(SANDBOXES);
     Ok(Memory {
         slab: one(after.slab, before.slab),
