@@ -2,9 +2,9 @@
 
 use filter_core::abi::{
     self, COUNTERS, Capture, Counter, Event, EventFlags, FlowKey, FlowState, FlowValue, LivingValue, PolicyFlags,
-    Prefix, REASONS, SandboxConfig, SandboxFlags, SlotEntry,
+    Prefix, REASONS, Rows, SandboxConfig, SandboxFlags, SlotEntry,
 };
-use filter_core::table::Node;
+use filter_core::table::{Node, Page};
 use filter_core::{Address, Reason};
 use std::mem::offset_of;
 
@@ -16,13 +16,14 @@ macro_rules! layout {
 }
 
 #[test]
-fn layouts_of_version_3() {
-    assert_eq!(abi::VERSION, 3);
+fn layouts_of_version_4() {
+    assert_eq!(abi::VERSION, 4);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
     layout!(Node: 64 aligned 8 { keys: 0, parts: 48, inner: 63 });
+    assert_eq!((size_of::<Page>(), size_of::<Rows>()), (1024, 600));
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
@@ -53,8 +54,8 @@ fn numbers_of_version_3() {
         Counter::RejectTokens,
         Counter::RejectStamp,
     ];
-    assert_eq!(rows.map(|row| row as u32), [64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76]);
-    assert_eq!((REASONS, COUNTERS), (64, 77));
+    assert_eq!(rows.map(|row| row as u32), [62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]);
+    assert_eq!((REASONS, COUNTERS), (62, 75));
     let captures = [Capture::None, Capture::DeniedWeb, Capture::AllWeb, Capture::AllTcp];
     assert_eq!(captures.map(|capture| capture as u8), [0, 1, 2, 3]);
     assert_eq!((EventFlags::ADDRESSES, EventFlags::PORTS), (1, 2));

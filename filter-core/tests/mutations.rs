@@ -3,9 +3,11 @@
 mod seeds;
 
 use etherparse::{NetSlice, SlicedPacket};
+use filter_core::decide::plain;
+use filter_core::packet::Frame;
 use filter_core::{FlowChange, Reason, Verdict, protected};
 use proptest::prelude::*;
-use seeds::{GATEWAY_MAC, SANDBOX_MAC, SANDBOX4, SANDBOX6, judge, seeds};
+use seeds::{GATEWAY_MAC, SANDBOX_MAC, SANDBOX4, SANDBOX6, Seed, World, inbound_seeds, judge, sandbox, seeds};
 use std::net::IpAddr;
 
 #[test]
@@ -105,6 +107,22 @@ fn check(bytes: &[u8], stripped: Option<u16>) {
         }
         other => panic!("{other:?}: {bytes:02x?}"),
     }
+}
+
+/// Traffic as it mostly is goes the shortest way.
+#[test]
+fn plain_packets_are_recognised() {
+    let plain = |bytes: &[u8]| {
+        let frame = Frame { bytes, stripped_vlan: None };
+        plain::from_sandbox(&frame, &sandbox(), &World).is_some()
+    };
+    let named: Vec<_> = seeds().iter().filter(|seed| plain(&seed.bytes)).map(|seed| seed.name).collect();
+    assert_eq!(named, ["tcp", "tcp over ipv6", "udp", "udp over ipv6"]);
+    let towards = |(seed, mark): (Seed, u32)| {
+        let frame = Frame { bytes: &seed.bytes, stripped_vlan: None };
+        plain::to_sandbox(&frame, mark, &sandbox(), &World).map(|_| seed.name)
+    };
+    assert_eq!(inbound_seeds().into_iter().filter_map(towards).collect::<Vec<_>>(), ["answer", "answer over ipv6"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::io;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter.o"));
 
 /// Names of the maps that belong to one namespace, as in the kernel program.
-const OWN: [&str; 3] = ["SLOTS", "OVERFLOW", "LIVING"];
+const OWN: [&str; 4] = ["SLOTS", "OVERFLOW", "LIVING", "LIVING_BLOCKS"];
 
 /// Index of the loopback device in every namespace, which a test run takes when it is told no other. `explain` gives it a slot
 /// for as long as it takes.
@@ -63,7 +63,8 @@ impl Instance {
             classifier(&mut ebpf, hook).load()?;
         }
         crate::log::follow(&mut ebpf);
-        let living = Living::open("LIVING", take::<LpmTrie<_, _, _>>(&mut ebpf, "LIVING")?)?;
+        let blocks = take::<Array<MapData, u64>>(&mut ebpf, "LIVING_BLOCKS")?;
+        let living = Living::open("LIVING", take::<LpmTrie<_, _, _>>(&mut ebpf, "LIVING")?, blocks)?;
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;

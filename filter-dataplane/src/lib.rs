@@ -8,6 +8,7 @@
 mod bare;
 #[cfg(feature = "bench")]
 mod bench;
+mod blocks;
 mod counters;
 mod device;
 mod error;

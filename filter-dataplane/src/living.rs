@@ -4,6 +4,7 @@
 //! are.
 
 use crate::Error;
+use crate::blocks::{Blocks, Words};
 use crate::netlink::DeviceAddress;
 use crate::pod::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -23,6 +24,7 @@ type Trie = LpmTrie<MapData, [u8; 16], Pod<LivingValue>>;
 pub(crate) struct Living {
     name: &'static str,
     trie: Trie,
+    blocks: Blocks,
     in_trie: BTreeMap<Prefix, LivingValue>,
     wanted: Wanted,
     /// Prefixes whose entries may not be what is wanted.
@@ -31,13 +33,16 @@ pub(crate) struct Living {
 
 impl Living {
     /// Takes over a table with whatever is in it; nothing is claimed yet.
-    pub(crate) fn open(name: &'static str, trie: Trie) -> Result<Living, Error> {
+    pub(crate) fn open(name: &'static str, trie: Trie, blocks: Words) -> Result<Living, Error> {
+        let mut blocks = Blocks::new(name, blocks);
         let mut in_trie = BTreeMap::new();
         for entry in trie.iter() {
             let (key, value) = entry.map_err(Error::map(name))?;
-            in_trie.insert((Address(key.data()), key.prefix_len()), value.0);
+            let prefix = (Address(key.data()), key.prefix_len());
+            blocks.add(prefix)?;
+            in_trie.insert(prefix, value.0);
         }
-        Ok(Living { name, trie, in_trie, wanted: Wanted::default(), dirty: BTreeSet::new() })
+        Ok(Living { name, trie, blocks, in_trie, wanted: Wanted::default(), dirty: BTreeSet::new() })
     }
 
     /// Claims a sandbox's prefixes.
@@ -81,7 +86,9 @@ impl Living {
             let Some(value) = value else { continue };
             let (address, bits) = prefix;
             self.trie.insert(&Key::new(bits, address.0), Pod(value), 0).map_err(Error::map(self.name))?;
-            self.in_trie.insert(prefix, value);
+            if self.in_trie.insert(prefix, value).is_none() {
+                self.blocks.add(prefix)?;
+            }
         }
         for (prefix, _) in changes(self, false) {
             let (address, bits) = prefix;
@@ -89,7 +96,9 @@ impl Living {
                 Err(MapError::SyscallError(refusal)) if refusal.io_error.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(Error::map(self.name))?,
             }
-            self.in_trie.remove(&prefix);
+            if self.in_trie.remove(&prefix).is_some() {
+                self.blocks.remove(prefix)?;
+            }
         }
         self.dirty.clear();
         Ok(())

@@ -1,7 +1,7 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, SandboxConfig, SlotEntry};
-use filter_core::table::Node;
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SlotEntry};
+use filter_core::table::Page;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -13,10 +13,12 @@ unsafe impl aya::Pod for Pod<SlotEntry> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<SandboxConfig> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Pod<Node> {}
+unsafe impl aya::Pod for Pod<Page> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<LivingValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<FlowKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<FlowValue> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<Rows> {}

@@ -6,23 +6,24 @@ use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::{Counters, Error, fail_point, sys};
 use aya::maps::{Array, FromMapData, HashMap, InnerMap, IterableMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use filter_core::abi::{self, FlowKey, FlowValue, SandboxConfig};
-use filter_core::table::{HEADER, Node};
+use filter_core::abi::{self, FlowKey, FlowValue, Rows, SandboxConfig};
+use filter_core::table::Page;
 use filter_policy::Compiled;
 use std::io;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 7] = ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "PROTECTED", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 8] =
+    ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
 
 /// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
 const NO_PREALLOC: u32 = 1;
 /// `BPF_F_INNER_MAP`: the arrays in one array of maps may differ in length. Since Linux 5.10.
 const INNER_MAP: u32 = 1 << 12;
 
-type Table = Array<MapData, Pod<Node>>;
+type Table = Array<MapData, Pod<Page>>;
 type Config = Array<MapData, Pod<SandboxConfig>>;
-type Rows = PerCpuArray<MapData, u64>;
+type Counts = PerCpuArray<MapData, Pod<Rows>>;
 type Flows = HashMap<MapData, Pod<FlowKey>, Pod<FlowValue>>;
 
 /// A policy that is in the kernel, but in no slot yet.
@@ -31,7 +32,7 @@ pub(crate) struct Prepared(Table);
 /// All that a slot holds, in the kernel, but in no slot yet.
 pub(crate) struct Contents {
     config: Config,
-    rows: Rows,
+    rows: Counts,
     flows: Flows,
     policy: Prepared,
 }
@@ -54,9 +55,9 @@ impl Change {
 pub(crate) struct Shared {
     sandboxes: Outer<Config>,
     policies: Outer<Table>,
-    counters: Outer<Rows>,
+    counters: Outer<Counts>,
     flows: Outer<Flows>,
-    strays: Rows,
+    strays: PerCpuArray<MapData, u64>,
     /// The protected prefixes of the daemon's namespace and of all sandboxes.
     pub(crate) protected: Living,
 }
@@ -70,7 +71,11 @@ impl Shared {
             counters: Outer::open(pins, "COUNTERS")?,
             flows: Outer::open(pins, "FLOWS")?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
-            protected: Living::open("PROTECTED", pinned(pins, "PROTECTED", Map::LpmTrie)?)?,
+            protected: Living::open(
+                "PROTECTED",
+                pinned(pins, "PROTECTED", Map::LpmTrie)?,
+                pinned(pins, "PROTECTED_BLOCKS", Map::Array)?,
+            )?,
         })
     }
 
@@ -81,9 +86,9 @@ impl Shared {
 
     /// Puts a policy's table beside whatever is in use.
     pub(crate) fn prepare(compiled: &Compiled) -> Result<Prepared, Error> {
-        let room = u32::try_from(compiled.nodes.len()).unwrap_or(u32::MAX).max(1);
+        let room = u32::try_from(compiled.pages.len()).unwrap_or(u32::MAX).max(1);
         let table = Table::create(room, INNER_MAP).map_err(Error::map("POLICIES"))?;
-        sys::array_fill(table.map().fd(), &compiled.nodes, "POLICIES")?;
+        sys::array_fill(table.map().fd(), &compiled.pages, "POLICIES")?;
         Ok(Prepared(table))
     }
 
@@ -92,7 +97,7 @@ impl Shared {
     pub(crate) fn contents(config: &SandboxConfig, quota: u32, policy: &Compiled) -> Result<Contents, Error> {
         Ok(Contents {
             config: new_config(config)?,
-            rows: Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?,
+            rows: Counts::create(1, 0).map_err(Error::map("COUNTERS"))?,
             flows: Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?,
             policy: Shared::prepare(policy)?,
         })
@@ -118,7 +123,7 @@ impl Shared {
     pub(crate) fn shadow(&mut self, from: u32, to: u32, config: &SandboxConfig) -> Result<(), Error> {
         let Shared { sandboxes, policies, counters, .. } = self;
         let config = new_config(config)?;
-        let rows = Rows::create(abi::COUNTERS, 0).map_err(Error::map("COUNTERS"))?;
+        let rows = Counts::create(1, 0).map_err(Error::map("COUNTERS"))?;
         let policy = policies.get(from)?.ok_or(Error::Empty { slot: from })?;
         let set = together([
             Box::new(|| counters.set(to, &rows)),
@@ -197,8 +202,8 @@ impl Shared {
         let Some(policy) = self.policies.get(slot)? else {
             return Ok(None);
         };
-        let header = policy.get(&HEADER, 0).map_err(Error::map("POLICIES"))?;
-        Ok(Some(header.0.keys[0]))
+        let first = policy.get(&0, 0).map_err(Error::map("POLICIES"))?;
+        Ok(Some(first.0.generation()))
     }
 
     /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
@@ -224,11 +229,9 @@ impl Shared {
         let Some(rows) = self.counters.get(slot)? else {
             return Ok(None);
         };
-        let mut sums = Vec::with_capacity(abi::COUNTERS as usize);
-        for row in rows.iter() {
-            sums.push(row.map_err(Error::map("COUNTERS"))?.iter().sum());
-        }
-        Ok(Some(Counters(sums)))
+        let of_cpus = rows.get(&0, 0).map_err(Error::map("COUNTERS"))?;
+        let sum = |row: usize| of_cpus.iter().map(|Pod(rows)| rows.0[row]).sum();
+        Ok(Some(Counters((0..abi::COUNTERS as usize).map(sum).collect())))
     }
 
     /// Packets on devices that belong to no sandbox.

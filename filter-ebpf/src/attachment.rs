@@ -2,9 +2,11 @@
 
 use crate::emit;
 use crate::maps::{OVERFLOW, POLICIES, SANDBOXES, SLOTS};
+use crate::plain::Policy;
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use filter_core::abi::{self, SandboxConfig};
-use filter_core::table::HEADER;
+use filter_core::table::Page;
 
 /// The sandbox of the device that a packet is on.
 pub struct Attachment {
@@ -20,18 +22,27 @@ impl Attachment {
     /// Finds the sandbox; counts a stray when there is none.
     #[inline(always)]
     pub fn of(ctx: &TcContext) -> Option<Attachment> {
-        // SAFETY: the context of a classifier is valid while it runs.
-        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-        let found = slot_of(ifindex).and_then(Attachment::in_slot);
+        let found = slot_of(ctx.skb.skb).and_then(|slot| {
+            let generation = POLICIES.get(slot).and_then(|table| table.get(FIRST)).map_or(0, Page::generation);
+            Attachment::under(slot, generation)
+        });
         if found.is_none() {
             emit::stray();
         }
         found
     }
 
+    /// Finds the sandbox and its policy, where there are both.
     #[inline(always)]
-    fn in_slot(slot: u32) -> Option<Attachment> {
-        let generation = POLICIES.get(slot).and_then(|table| table.get(HEADER)).map_or(0, |header| header.keys[0]);
+    pub fn with_policy(skb: *const __sk_buff) -> Option<(Attachment, Policy)> {
+        let slot = slot_of(skb)?;
+        let table = POLICIES.get(slot)?;
+        let first = table.get(FIRST)?;
+        Some((Attachment::under(slot, first.generation())?, Policy { table, first }))
+    }
+
+    #[inline(always)]
+    fn under(slot: u32, generation: u32) -> Option<Attachment> {
         let sandboxes = SANDBOXES.get(slot)?;
         let (first, next) = (sandboxes.get(0)?, sandboxes.get(1)?);
         let sandbox = if next.since != 0 && next.since <= generation { next } else { first };
@@ -39,9 +50,14 @@ impl Attachment {
     }
 }
 
+/// Index of a policy's first page.
+const FIRST: u32 = 0;
+
 /// The slot of a device. The array answers for all but the devices whose place another one has.
 #[inline(always)]
-fn slot_of(ifindex: u32) -> Option<u32> {
+fn slot_of(skb: *const __sk_buff) -> Option<u32> {
+    // SAFETY: the context of a classifier is valid while it runs.
+    let ifindex = unsafe { (*skb).ifindex };
     let entry = SLOTS.get(ifindex & (abi::SLOTS - 1))?;
     if entry.ifindex == ifindex {
         return Some(entry.slot);

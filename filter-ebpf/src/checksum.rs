@@ -7,8 +7,9 @@
 
 use crate::frame::Frame;
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::{bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes};
+use aya_ebpf::helpers::generated::{bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
+use filter_core::decide::plain::Plain;
 use filter_core::packet::{Flow, Fragment, Source, protocol};
 use filter_core::{FlowChange, Reason, Verdict};
 
@@ -23,6 +24,28 @@ pub fn judge(ctx: &TcContext, frame: &Frame, flow: &Flow, verdict: Verdict) -> V
         Some(false) => verdict,
         Some(true) if ends_behind(skb, flow) => verdict,
         _ => Verdict { reason: Reason::MalformedTransport, change: FlowChange::None, ..verdict },
+    }
+}
+
+/// Whether a plain packet's checksum is complete, or left to the device where TCP or UDP has it. Changes no packet that passes.
+///
+/// A packet that is summed up, or not at all, says so: its checksum level can be raised (Linux 5.8). One that is left to a device cannot be cut
+/// before the checksum's place.
+#[inline(always)]
+pub fn is_plain(skb: *mut __sk_buff, packet: &Plain) -> bool {
+    const QUERY: u64 = 0;
+    const RAISE: u64 = 1;
+    const LOWER: u64 = 2;
+    const INVALID: i64 = -22;
+    // SAFETY: the context of a classifier is valid while it runs.
+    unsafe {
+        bpf_csum_level(skb, RAISE);
+        if bpf_csum_level(skb, QUERY) >= 0 {
+            bpf_csum_level(skb, LOWER);
+            return true;
+        }
+        let end = if packet.protocol == protocol::TCP { 18 } else { 8 };
+        bpf_skb_change_tail(skb, packet.transport + end - 1, 0) == INVALID
     }
 }
 

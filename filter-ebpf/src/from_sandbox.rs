@@ -6,33 +6,63 @@ use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
+use crate::plain::{InPlace, PASSED};
 use crate::{DROP, NEXT, checksum, emit, reject};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use filter_core::decide;
+use filter_core::decide::plain::{self, Head};
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
-    let frame = Frame::new(&ctx);
+    if plain_from_sandbox(ctx.skb.skb) == PASSED { NEXT } else { judge(&ctx) }
+}
+
+/// Lets a plain packet pass that the lists allow. A function of its own, because it has a stack of its own then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn plain_from_sandbox(skb: *mut __sk_buff) -> u32 {
+    pass_plain(skb).map_or(0, |()| PASSED)
+}
+
+#[inline(always)]
+fn pass_plain(skb: *mut __sk_buff) -> Option<()> {
+    let (attachment, policy) = Attachment::with_policy(skb)?;
+    let head = InPlace::new(skb);
+    let allowed = plain::from_sandbox(&head, attachment.sandbox, &policy)?;
+    let length = head.length();
+    if !checksum::is_plain(skb, &allowed.packet) {
+        return None;
+    }
+    #[cfg(feature = "record")]
+    crate::record::write_plain(&attachment, &allowed, true);
+    emit::count_outbound(attachment.slot, allowed.reason, length);
+    Some(())
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext) -> i32 {
+    let frame = Frame::new(ctx);
     let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
-        judged(&ctx, |flow, sandbox, walk| decide(&frame, flow, sandbox, walk))
+        judged(ctx, |flow, sandbox, walk| decide(&frame, flow, sandbox, walk))
     else {
         return DROP;
     };
-    let verdict = checksum::judge(&ctx, &frame, flow, verdict);
+    let verdict = checksum::judge(ctx, &frame, flow, verdict);
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
 
     // The one exit.
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
-        &ctx,
+        ctx,
         "from slot {} reason {} generation {}",
         slot,
         verdict.reason.number(),
         verdict.generation
     );
     #[cfg(feature = "record")]
-    crate::record::write(slot, flow, verdict, true);
+    crate::record::write(slot, flow, verdict.word(), 1);
     #[cfg(feature = "slow")]
     if crate::slow::dawdle(flow) {
         return DROP;

@@ -29,7 +29,7 @@ pub fn judged(ctx: &TcContext, walk: impl Fn(&mut Flow, &SandboxConfig, &Walk) -
 #[inline(always)]
 fn once(ctx: &TcContext, walk: &impl Fn(&mut Flow, &SandboxConfig, &Walk) -> Verdict) -> Option<Judged> {
     let attachment = Attachment::of(ctx)?;
-    let Attachment { slot, generation, sandbox } = attachment;
+    let Attachment { slot, generation, sandbox, .. } = attachment;
     let flow = &mut scratch()?.flow;
     *flow = Flow::default();
     let verdict = walk(flow, sandbox, &Walk { slot, generation, skb: ctx.skb.skb });

@@ -11,6 +11,7 @@ mod frame;
 mod from_sandbox;
 mod judged;
 mod maps;
+mod plain;
 #[cfg(feature = "record")]
 mod record;
 mod reject;

@@ -1,15 +1,15 @@
 //! The maps. Their layouts and meanings are [`filter_core::abi`].
 //!
-//! `SLOTS`, `OVERFLOW` and `LIVING` belong to one network namespace, because interface indexes and the host's addresses do;
+//! `SLOTS`, `OVERFLOW`, `LIVING` and `LIVING_BLOCKS` belong to one network namespace, because interface indexes and the host's addresses do;
 //! all others are shared by every instance of the program.
 
 use crate::reject::Reply;
 use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, SandboxConfig, SlotEntry};
+use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SlotEntry};
 use filter_core::packet::Flow;
-use filter_core::table::Node;
+use filter_core::table::Page;
 
 /// Slot by `ifindex & (SLOTS - 1)`.
 #[btf_map]
@@ -24,25 +24,32 @@ pub static OVERFLOW: HashMap<u32, SlotEntry, { abi::MAX_SANDBOXES as usize }, { 
 #[btf_map]
 pub static LIVING: LpmTrie<[u8; 16], LivingValue, { 4 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
 
+/// [`abi::block`]s that have a prefix of `LIVING` in them, a bit each.
+#[btf_map]
+pub static LIVING_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::new();
+
 /// Protected prefixes everywhere: those of all sandboxes, and those that come and go with the addresses of the daemon's namespace.
 #[btf_map]
 pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES as usize }> = LpmTrie::new();
+
+/// [`abi::block`]s that have a prefix of `PROTECTED` in them, a bit each.
+#[btf_map]
+pub static PROTECTED_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::new();
 
 /// Attachment by slot: the one that holds, and the one that a policy to come brings with it.
 #[btf_map]
 pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 2>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
-/// The nodes of a policy's table; as many as the policy needs.
-pub type Table = Array<Node, 1, { BPF_F_INNER_MAP as usize }>;
+/// The pages of a policy's table; as many as the policy needs.
+pub type Table = Array<Page, 1, { BPF_F_INNER_MAP as usize }>;
 
 /// Policy by slot: replacing the pointer replaces prefixes, default, capture and generation at once.
 #[btf_map]
 pub static POLICIES: ArrayOfMaps<Table, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
-/// Counters by slot; rows are reason numbers and [`abi::Counter`].
+/// Counters by slot.
 #[btf_map]
-pub static COUNTERS: ArrayOfMaps<PerCpuArray<u64, { abi::COUNTERS as usize }>, { abi::MAX_SANDBOXES as usize }> =
-    ArrayOfMaps::new();
+pub static COUNTERS: ArrayOfMaps<PerCpuArray<Rows, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
 /// Connections that came in, by slot. The inner map's size is the sandbox's quota.
 #[btf_map]

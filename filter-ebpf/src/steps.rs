@@ -7,7 +7,7 @@
 use crate::flows;
 use crate::frame::Frame;
 use crate::maps::{POLICIES, scratch};
-use crate::tables::{Nodes, Walk};
+use crate::tables::{Pages, Walk};
 use aya_ebpf::bindings::__sk_buff;
 use filter_core::abi::{FlowKey, PolicyValue, SandboxConfig};
 use filter_core::decide::{self as steps, flow, inbound, remote};
@@ -135,7 +135,7 @@ pub extern "C" fn flow_state(key: *const FlowKey, slot: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search(slot: u32, high: u64, low: u64) -> u64 {
-    let value = POLICIES.get(slot).and_then(|table| PolicyValue::find(&Nodes(table), &Address::from_words(high, low)));
+    let value = POLICIES.get(slot).and_then(|table| PolicyValue::find(&Pages(table), &Address::from_words(high, low)));
     value.map_or(0, PolicyValue::word)
 }
 

@@ -5,7 +5,8 @@ use crate::steps;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use filter_core::abi::{FlowKey, LivingValue, PolicyValue};
-use filter_core::{Address, Reason, Tables, table};
+use filter_core::table::{self, Page};
+use filter_core::{Address, Reason, Tables};
 
 /// Tables of the sandbox in `slot`, and the packet at hand.
 pub struct Walk {
@@ -42,12 +43,12 @@ impl Tables for Walk {
     }
 }
 
-/// The nodes of one policy.
-pub struct Nodes(pub &'static Table);
+/// The pages of one policy.
+pub struct Pages(pub &'static Table);
 
-impl table::Nodes for Nodes {
+impl table::Pages for Pages {
     #[inline(always)]
-    fn node(&self, index: u32) -> Option<&table::Node> {
+    fn page(&self, index: u32) -> Option<&Page> {
         self.0.get(index)
     }
 }

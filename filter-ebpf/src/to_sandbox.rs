@@ -6,18 +6,44 @@ use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
+use crate::plain::{InPlace, PASSED};
 use crate::{DROP, NEXT, emit};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use filter_core::decide::plain::{self, Head};
 use filter_core::decide_inbound;
 
 #[classifier]
 pub fn to_sandbox(ctx: TcContext) -> i32 {
     // SAFETY: the context of a classifier is valid while it runs.
     let mark = unsafe { (*ctx.skb.skb).mark };
-    let frame = Frame::new(&ctx);
+    if plain_to_sandbox(ctx.skb.skb, mark) == PASSED { NEXT } else { judge(&ctx, mark) }
+}
+
+/// Lets a plain packet pass that the lists allow. A function of its own, because it has a stack of its own then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn plain_to_sandbox(skb: *mut __sk_buff, mark: u32) -> u32 {
+    pass_plain(skb, mark).map_or(0, |()| PASSED)
+}
+
+#[inline(always)]
+fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
+    let (attachment, policy) = Attachment::with_policy(skb)?;
+    let head = InPlace::new(skb);
+    let allowed = plain::to_sandbox(&head, mark, attachment.sandbox, &policy)?;
+    #[cfg(feature = "record")]
+    crate::record::write_plain(&attachment, &allowed, false);
+    emit::count_inbound(attachment.slot, allowed.reason, head.length());
+    Some(())
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext, mark: u32) -> i32 {
+    let frame = Frame::new(ctx);
     let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
-        judged(&ctx, |flow, sandbox, walk| decide_inbound(&frame, flow, mark, sandbox, walk))
+        judged(ctx, |flow, sandbox, walk| decide_inbound(&frame, flow, mark, sandbox, walk))
     else {
         return DROP;
     };
@@ -25,9 +51,9 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
 
     // The one exit.
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(&ctx, "to slot {} reason {} generation {}", slot, verdict.reason.number(), verdict.generation);
+    aya_log_ebpf::debug!(ctx, "to slot {} reason {} generation {}", slot, verdict.reason.number(), verdict.generation);
     #[cfg(feature = "record")]
-    crate::record::write(slot, flow, verdict, false);
+    crate::record::write(slot, flow, verdict.word(), 0);
     let length = ctx.len();
     emit::count_inbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

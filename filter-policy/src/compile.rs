@@ -10,7 +10,7 @@
 use filter_core::{
     Address, Reason,
     abi::{Capture, PolicyFlags, PolicyValue},
-    table::{HEADER, Node},
+    table::Page,
 };
 use ipnet::IpNet;
 
@@ -22,8 +22,8 @@ use crate::{
 /// A policy as the kernel holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The nodes of its table, [`filter_core::table`].
-    pub nodes: Vec<Node>,
+    /// The pages of its table, [`filter_core::table`].
+    pub pages: Vec<Page>,
     /// What the sidecar gets to see.
     pub capture: Capture,
 }
@@ -34,23 +34,23 @@ pub fn compile(policy: &Policy, operator: &Operator, generation: u32) -> Compile
     let capture = capture(policy);
     let names = !policy.names.is_empty();
     let [v4, v6] = items(policy, operator).map(|items| ranges(items, names));
-    Compiled { nodes: table::build(generation, capture, &v4, &v6), capture }
+    Compiled { pages: table::build(generation, capture, &v4, &v6), capture }
 }
 
 impl Compiled {
     /// The generation that it was compiled as.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.nodes.get(HEADER as usize).map_or(0, |header| header.keys[0])
+        self.pages.first().map_or(0, Page::generation)
     }
 
     /// The answer for an address.
     ///
     /// # Panics
-    /// When the nodes are no table.
+    /// When the pages are no table.
     #[must_use]
     pub fn lookup(&self, address: &Address) -> PolicyValue {
-        PolicyValue::find(&self.nodes[..], address).expect("a table answers for every address")
+        PolicyValue::find(&self.pages[..], address).expect("a table answers for every address")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Builds the search tree of [`filter_core::table`] from ranges.
 
 use filter_core::abi::Capture;
-use filter_core::table::{HEADER, Node, V4_KEYS, V4_ROOT, V6_KEYS, V6_ROOT};
+use filter_core::table::{HEADER, Node, PAGE_NODES, Page, V4_KEYS, V4_TOP, V6_KEYS, V6_ROOT};
 
 /// Addresses from the end of the range before up to and including `last`, and their answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,51 +11,112 @@ pub(crate) struct Range {
 }
 
 /// Builds a table. The ranges of each family are in order and cover all of its addresses.
-pub(crate) fn build(generation: u32, capture: Capture, v4: &[Range], v6: &[Range]) -> Vec<Node> {
+pub(crate) fn build(generation: u32, capture: Capture, v4: &[Range], v6: &[Range]) -> Vec<Page> {
     let mut header = Node { keys: [0; V4_KEYS], ..Node::EMPTY };
     (header.keys[0], header.keys[1]) = (generation, capture as u32);
-    let mut nodes = vec![Node::EMPTY; 3];
-    nodes[HEADER as usize] = header;
-    grow(&mut nodes, V4_ROOT, V4_KEYS, v4, |node, at, last| node.keys[at] = last as u32);
-    grow(&mut nodes, V6_ROOT, V6_KEYS, v6, |node, at, last| {
-        let words = [last >> 96, last >> 64, last >> 32, last].map(|word| word as u32);
-        node.keys[4 * at..4 * at + 4].copy_from_slice(&words);
-    });
-    nodes
+    let mut pages = v4_pages(v4);
+    pages[0].0[HEADER] = header;
+    add_v6(&mut pages, v6);
+    pages
 }
 
-/// Adds the tree of one family, its root at `root` and all else at the end, each level behind the one above it.
-fn grow(nodes: &mut Vec<Node>, root: u32, keys: usize, ranges: &[Range], set: impl Fn(&mut Node, usize, u128)) {
+/// Parts of an IPv4 node.
+const V4_PARTS: usize = V4_KEYS + 1;
+/// Parts of an IPv4 page.
+const V4_PAGE_PARTS: usize = V4_PARTS * V4_PARTS;
+
+/// The IPv4 tree, page by page: the pages of each level behind those of the one above it.
+fn v4_pages(ranges: &[Range]) -> Vec<Page> {
+    // From the leaves up: what the parts of each level's pages end with.
+    let mut levels: Vec<Vec<u32>> = vec![ranges.iter().map(|range| range.last as u32).collect()];
+    while levels[levels.len() - 1].len() > V4_PAGE_PARTS {
+        let below = &levels[levels.len() - 1];
+        levels.push(below.chunks(V4_PAGE_PARTS).map(|chunk| chunk[chunk.len() - 1]).collect());
+    }
+    let count = |lasts: &Vec<u32>| lasts.len().div_ceil(V4_PAGE_PARTS);
+    let mut pages = Vec::with_capacity(levels.iter().map(count).sum());
+    let answers: Vec<u8> = ranges.iter().map(|range| range.answer).collect();
+    for (height, lasts) in levels.iter().enumerate().rev() {
+        let below = pages.len() + count(lasts);
+        for (nth, chunk) in lasts.chunks(V4_PAGE_PARTS).enumerate() {
+            let first = nth * V4_PAGE_PARTS;
+            pages.push(v4_page(chunk, |at, node| {
+                if height == 0 {
+                    let theirs = &answers[first + at..(first + at + V4_PARTS).min(first + chunk.len())];
+                    node.parts = std::array::from_fn(|part| theirs[part.min(theirs.len() - 1)]);
+                } else {
+                    point(node, below + first + at);
+                }
+            }));
+        }
+    }
+    pages
+}
+
+/// A page whose parts end with `lasts`; `fill` says what is below the node of the parts from one on.
+fn v4_page(lasts: &[u32], fill: impl Fn(usize, &mut Node)) -> Page {
+    let mut page = Page::EMPTY;
+    let divide =
+        |node: &mut Node, lasts: &[u32]| node.keys[..lasts.len() - 1].copy_from_slice(&lasts[..lasts.len() - 1]);
+    for (nth, chunk) in lasts.chunks(V4_PARTS).enumerate() {
+        let node = &mut page.0[V4_TOP + 1 + nth];
+        divide(node, chunk);
+        fill(nth * V4_PARTS, node);
+    }
+    let ends: Vec<u32> = lasts.chunks(V4_PARTS).map(|chunk| chunk[chunk.len() - 1]).collect();
+    let top = &mut page.0[V4_TOP];
+    divide(top, &ends);
+    point(top, V4_TOP + 1);
+    page
+}
+
+/// Adds the IPv6 tree: its root to the first page, the nodes of each level behind those of the one above it to pages of their own.
+fn add_v6(pages: &mut Vec<Page>, ranges: &[Range]) {
     let divided = |lasts: &[u128]| {
         let mut node = Node::EMPTY;
-        lasts[..lasts.len() - 1].iter().enumerate().for_each(|(at, last)| set(&mut node, at, *last));
+        for (at, last) in lasts[..lasts.len() - 1].iter().enumerate() {
+            let words = [last >> 96, last >> 64, last >> 32, *last].map(|word| word as u32);
+            node.keys[4 * at..4 * at + 4].copy_from_slice(&words);
+        }
         node
     };
     let mut lasts: Vec<u128> = ranges.iter().map(|range| range.last).collect();
-    let leaves = lasts.chunks(keys + 1).zip(ranges.chunks(keys + 1)).map(|(lasts, ranges)| {
+    let leaves = lasts.chunks(V6_KEYS + 1).zip(ranges.chunks(V6_KEYS + 1)).map(|(lasts, ranges)| {
         let parts = std::array::from_fn(|at| ranges[at.min(ranges.len() - 1)].answer);
         Node { parts, ..divided(lasts) }
     });
     let mut levels: Vec<Vec<Node>> = vec![leaves.collect()];
     while levels[levels.len() - 1].len() > 1 {
-        lasts = lasts.chunks(keys + 1).map(|chunk| chunk[chunk.len() - 1]).collect();
-        levels.push(lasts.chunks(keys + 1).map(divided).collect());
+        lasts = lasts.chunks(V6_KEYS + 1).map(|chunk| chunk[chunk.len() - 1]).collect();
+        levels.push(lasts.chunks(V6_KEYS + 1).map(divided).collect());
     }
-    let mut at = root as usize;
+    let first = pages.len() * PAGE_NODES;
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut root = true;
     while let Some(mut level) = levels.pop() {
-        let below = if at == root as usize { nodes.len() } else { at + level.len() };
+        let below = first + nodes.len() + if root { 0 } else { level.len() };
         if !levels.is_empty() {
-            for (child, node) in (below..).step_by(keys + 1).zip(&mut level) {
-                let child = u32::try_from(child).expect("a table has fewer nodes than IPv4 addresses");
-                node.parts[..4].copy_from_slice(&child.to_ne_bytes());
-                node.inner = 1;
+            for (place, node) in (below..).step_by(V6_KEYS + 1).zip(&mut level) {
+                point(node, place);
             }
         }
-        if at == root as usize {
-            nodes[at] = level[0];
+        if root {
+            pages[0].0[V6_ROOT] = level[0];
+            root = false;
         } else {
             nodes.append(&mut level);
         }
-        at = below;
     }
+    pages.extend(nodes.chunks(PAGE_NODES).map(|chunk| {
+        let mut page = Page::EMPTY;
+        page.0[..chunk.len()].copy_from_slice(chunk);
+        page
+    }));
+}
+
+/// Tells where what is below a node is.
+fn point(node: &mut Node, place: usize) {
+    let place = u32::try_from(place).expect("a table has fewer nodes than IPv4 addresses");
+    node.parts[..4].copy_from_slice(&place.to_ne_bytes());
+    node.inner = 1;
 }

@@ -4,12 +4,14 @@
 //! Integers are in host order, addresses ([`Address`](crate::Address), MAC) in network order. [`VERSION`] changes with every
 //! change of a layout or of a meaning; a daemon that finds another version pinned leaves the maps alone.
 
+mod blocks;
 mod event;
 mod flow;
 mod policy;
 mod record;
 mod sandbox;
 
+pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
@@ -17,7 +19,7 @@ pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
@@ -32,7 +34,7 @@ pub const FLOWS: u32 = 256;
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
 
 /// Rows of a sandbox's counters that hold packets by reason number.
-pub const REASONS: u32 = 64;
+pub const REASONS: u32 = 62;
 
 /// Rows of a sandbox's per-CPU counters beside the packets by reason, which come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +68,15 @@ pub enum Counter {
     RejectStamp,
 }
 
-/// Rows of a sandbox's per-CPU counter array.
+/// Rows of a sandbox's counters.
 pub const COUNTERS: u32 = REASONS + 13;
+
+/// What a CPU has counted of a sandbox: packets by reason, then [`Counter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Rows(pub [u64; COUNTERS as usize]);
+
+const _: () = assert!(size_of::<Rows>() == 600);
 
 /// How traffic that names may govern is captured. Stored in the header of a policy's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

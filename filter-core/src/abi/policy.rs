@@ -1,6 +1,6 @@
 //! What the two address tables say.
 
-use crate::table::{self, Nodes};
+use crate::table::{self, Page, Pages};
 use crate::{Address, Reason};
 
 /// What a policy says of an address, from one search of its [`table`].
@@ -21,13 +21,22 @@ impl PolicyValue {
     const BY_DEFAULT: u8 = 2;
     const REASON_BITS: u8 = 2;
 
-    /// Searches a table; `None` when it is empty or broken.
+    /// Searches a table; `None` when it is empty, broken, or of no generation.
     #[inline(always)]
     #[must_use]
-    pub fn find<N: Nodes + ?Sized>(nodes: &N, address: &Address) -> Option<PolicyValue> {
-        let header = nodes.node(table::HEADER)?;
-        let (generation, capture) = (header.keys[0], header.keys[1] as u8);
-        let answer = table::find(nodes, address)?;
+    pub fn find<P: Pages + ?Sized>(pages: &P, address: &Address) -> Option<PolicyValue> {
+        PolicyValue::find_from(pages, pages.page(0)?, address)
+    }
+
+    /// As [`Self::find`], for who has the first page already.
+    #[inline(always)]
+    #[must_use]
+    pub fn find_from<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Option<PolicyValue> {
+        let (generation, capture) = (first.generation(), first.capture());
+        if generation == 0 {
+            return None;
+        }
+        let answer = table::find(pages, first, address)?;
         let reason = match answer & 3 {
             Self::LISTED => Reason::AllowedByList,
             Self::BY_DEFAULT => Reason::AllowedByDefault,

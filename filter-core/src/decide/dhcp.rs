@@ -45,6 +45,12 @@ pub(super) fn is_service(flow: &Flow) -> Option<bool> {
     }
 }
 
+/// Whether a port is one of DHCP.
+#[inline(always)]
+pub(super) fn is_port(port: u16) -> bool {
+    matches!(port, SERVER_V4 | CLIENT_V4 | SERVER_V6 | CLIENT_V6)
+}
+
 /// Whether the document switches DHCP on.
 #[inline(always)]
 pub(super) fn is_on(sandbox: &SandboxConfig) -> bool {

@@ -11,6 +11,7 @@ pub mod flow;
 pub mod inbound;
 mod link;
 mod neighbour;
+pub mod plain;
 pub mod remote;
 pub mod steps;
 

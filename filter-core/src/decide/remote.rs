@@ -114,14 +114,14 @@ fn is_dns(remote: &Remote) -> bool {
 
 /// Whether the policy hands an allowed packet to the sidecar. What the lists deny stays denied without one.
 #[inline(always)]
-fn is_captured(capture: u8, remote: &Remote) -> bool {
+pub(super) fn is_captured(capture: u8, remote: &Remote) -> bool {
     let tcp = remote.capturable && remote.protocol == protocol::TCP;
     let web = tcp && matches!(remote.port, Some(80 | 443));
     capture == Capture::AllTcp as u8 && tcp || capture == Capture::AllWeb as u8 && web
 }
 
 #[inline(always)]
-fn list_reason(number: u8) -> Option<Reason> {
+pub(super) fn list_reason(number: u8) -> Option<Reason> {
     const BY_LIST: u8 = Reason::AllowedByList as u8;
     const BY_DEFAULT: u8 = Reason::AllowedByDefault as u8;
     match number {

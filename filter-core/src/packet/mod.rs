@@ -9,6 +9,7 @@ mod ip6;
 mod quote;
 mod transport;
 
+use crate::decide::plain::Head;
 use crate::{Address, Reason};
 
 pub use quote::{is_error, quoted};
@@ -144,6 +145,24 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
     /// See [`Source::stripped_vlan`].
     pub stripped_vlan: Option<u16>,
+}
+
+impl Head for Frame<'_> {
+    fn length(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.stripped_vlan.is_some()
+    }
+
+    fn holds(&self, length: u32) -> bool {
+        length as usize <= self.bytes.len()
+    }
+
+    fn two(&self, at: u32) -> [u8; 2] {
+        [self.bytes[at as usize], self.bytes[at as usize + 1]]
+    }
 }
 
 impl Source for Frame<'_> {

@@ -3,8 +3,9 @@
 
 use etherparse::{Ipv6RawExtHeader, PacketBuilder};
 use filter_core::abi::{FlowKey, LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::decide::plain::{self, Allowed, Plain};
 use filter_core::packet::{Flow, Frame};
-use filter_core::{Address, Reason, Steps, Tables, Verdict, decide, decide_inbound};
+use filter_core::{Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound};
 
 /// MAC address of the sandbox.
 pub(crate) const SANDBOX_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -80,15 +81,31 @@ impl Tables for World {
 /// Judges bytes.
 pub(crate) fn judge(bytes: &[u8], stripped_vlan: Option<u16>) -> (Verdict, Flow) {
     let mut flow = Flow::default();
-    let verdict = decide(&Frame { bytes, stripped_vlan }, &mut flow, &sandbox(), &World);
+    let frame = Frame { bytes, stripped_vlan };
+    let verdict = decide(&frame, &mut flow, &sandbox(), &World);
+    agrees(plain::from_sandbox(&frame, &sandbox(), &World), &verdict, &flow);
     (verdict, flow)
 }
 
 /// Judges bytes towards the sandbox.
 pub(crate) fn judge_inbound(bytes: &[u8], mark: u32) -> (Verdict, Flow) {
     let mut flow = Flow::default();
-    let verdict = decide_inbound(&Frame { bytes, stripped_vlan: None }, &mut flow, mark, &sandbox(), &World);
+    let frame = Frame { bytes, stripped_vlan: None };
+    let verdict = decide_inbound(&frame, &mut flow, mark, &sandbox(), &World);
+    agrees(plain::to_sandbox(&frame, mark, &sandbox(), &World), &verdict, &flow);
     (verdict, flow)
+}
+
+/// What the shortest way allows, the long way allows with the same reason, of the same packet; and it does nothing else.
+fn agrees(allowed: Option<Allowed>, verdict: &Verdict, flow: &Flow) {
+    let Some(Allowed { reason, packet }) = allowed else { return };
+    assert!(
+        verdict.reason == reason && reason.allows() && verdict.change == FlowChange::None,
+        "{verdict:?} {packet:?}"
+    );
+    let seen = (flow.source, flow.destination, flow.protocol, flow.source_port, flow.destination_port, flow.transport);
+    let Plain { source, destination, protocol, source_port, destination_port, transport, .. } = packet;
+    assert_eq!((source, destination, protocol, source_port, destination_port, transport), seen);
 }
 
 /// Frames towards the sandbox, each with its mark. All pass.

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+/// Rows of a slot's counters on one CPU.
+const COUNTERS: usize = filter_core::abi::COUNTERS as usize;
+
 /// The content of every map below a pin directory, inner maps included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State(BTreeMap<String, Content>);
@@ -68,8 +71,7 @@ impl State {
     /// When the slot has no counters.
     pub fn row(&self, slot: u32, row: u32) -> Vec<u64> {
         let content = &self.0[&inner_name("COUNTERS", slot)];
-        let (_, value) = content.entries().nth(row as usize).expect("every row is there");
-        words(value)
+        words(&content.values).chunks_exact(COUNTERS).map(|rows| rows[row as usize]).collect()
     }
 
     /// Sets a slot's counter row on one CPU.
@@ -78,7 +80,8 @@ impl State {
     /// When the slot has no counters.
     pub fn set_row(&mut self, slot: u32, row: u32, cpu: usize, value: u64) {
         let content = self.0.get_mut(&inner_name("COUNTERS", slot)).expect("the slot has counters");
-        content.value_mut(&row.to_ne_bytes())[cpu * 8..cpu * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+        let at = (cpu * COUNTERS + row as usize) * size_of::<u64>();
+        content.values[at..at + size_of::<u64>()].copy_from_slice(&value.to_ne_bytes());
     }
 
     /// A flow of a slot: when it ends, and its state.

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_core::abi::{FlowKey, FlowValue, SandboxConfig, SandboxFlags, VERSION};
-use filter_core::table::{HEADER, Node};
+use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION};
+use filter_core::table::{HEADER, Node, Page};
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -60,13 +60,13 @@ pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
 }
 
 type Config = Array<MapData, [u8; size_of::<SandboxConfig>()]>;
-type Policy = Array<MapData, [u8; size_of::<Node>()]>;
+type Policy = Array<MapData, [u8; size_of::<Page>()]>;
 type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowValue>()]>;
 
 struct Maps {
     sandboxes: ArrayOfMaps<MapData, Config>,
     policies: ArrayOfMaps<MapData, Policy>,
-    counters: ArrayOfMaps<MapData, PerCpuArray<MapData, u64>>,
+    counters: ArrayOfMaps<MapData, PerCpuArray<MapData, [u8; size_of::<Rows>()]>>,
     flows: ArrayOfMaps<MapData, Flows>,
 }
 
@@ -84,8 +84,8 @@ impl Maps {
         let mut slot =
             Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
         if let Some(policy) = found(self.policies.get(&index, 0))? {
-            let bytes = policy.get(&HEADER, 0).context("a policy without a header")?;
-            slot.generation = Some(word(&bytes, 0));
+            let bytes = policy.get(&0, 0).context("a policy without a first page")?;
+            slot.generation = Some(word(&bytes, HEADER * size_of::<Node>()));
         }
         if let Some(configs) = found(self.sandboxes.get(&index, 0))? {
             let (first, next) = (configs.get(&0, 0)?, configs.get(&1, 0)?);

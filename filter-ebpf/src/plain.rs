@@ -1,0 +1,75 @@
+//! Plain packets, judged where they lie: [`filter_core::decide::plain`].
+
+use crate::maps::{LIVING_BLOCKS, PROTECTED_BLOCKS, Table};
+use crate::tables::Pages;
+use aya_ebpf::bindings::__sk_buff;
+use filter_core::Address;
+use filter_core::abi::{self, PolicyValue};
+use filter_core::decide::plain::{Head, Lists};
+use filter_core::table::Page;
+
+/// What a function answers that has let a packet pass.
+pub const PASSED: u32 = 1;
+
+/// The linear part of a packet.
+pub struct InPlace {
+    skb: *const __sk_buff,
+    start: *const u8,
+    end: usize,
+}
+
+impl InPlace {
+    #[inline(always)]
+    pub fn new(skb: *const __sk_buff) -> InPlace {
+        // SAFETY: the context of a classifier is valid while it runs.
+        let (start, end) = unsafe { ((*skb).data, (*skb).data_end) };
+        InPlace { skb, start: start as usize as *const u8, end: end as usize }
+    }
+}
+
+impl Head for InPlace {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: as in `new`.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: as in `new`.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn holds(&self, length: u32) -> bool {
+        self.start as usize + length as usize <= self.end
+    }
+
+    #[inline(always)]
+    fn two(&self, at: u32) -> [u8; 2] {
+        // SAFETY: the verifier refuses a program that reads a place which it has not compared with the end.
+        unsafe { *self.start.add(at as usize).cast::<u16>() }.to_ne_bytes()
+    }
+}
+
+/// The policy of an attachment.
+pub struct Policy {
+    pub table: &'static Table,
+    /// Its first page.
+    pub first: &'static Page,
+}
+
+impl Lists for Policy {
+    #[inline(always)]
+    fn policy(&self, address: &Address) -> Option<PolicyValue> {
+        PolicyValue::find_from(&Pages(self.table), self.first, address)
+    }
+
+    #[inline(always)]
+    fn may_be_living(&self, address: &Address) -> bool {
+        let block = abi::block(address);
+        let (word, bit) = (block / 64, block % 64);
+        let bits = |word: Option<&u64>| word.is_none_or(|word| word >> bit & 1 != 0);
+        bits(LIVING_BLOCKS.get(word)) || bits(PROTECTED_BLOCKS.get(word))
+    }
+}
