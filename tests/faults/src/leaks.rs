@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use test_world::{Node, poll};
 
-/// The kernel frees BPF objects some grace periods after their last user has gone.
-const FREED: Duration = Duration::from_secs(20);
+/// The kernel frees BPF objects some grace periods after their last user has gone. What else runs on the machine may have some of its
+/// own for a while.
+const FREED: Duration = Duration::from_secs(120);
 
 /// Where to look for leaks, beside the BPF objects of the machine.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +108,7 @@ impl Snapshot {
     /// Waits until everything is as it is here, and no BPF object is left that was not there.
     ///
     /// # Errors
-    /// When it is not after twenty seconds; lists the difference.
+    /// When it is not after two minutes; lists the difference.
     pub fn comes_back(&self, scope: &Scope) -> Result<()> {
         let mut last = Vec::new();
         let equal = poll(FREED, || match Snapshot::take(scope) {
