@@ -36,7 +36,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel program was refused.
-    #[error("the kernel refused the program from_sandbox: {0}")]
+    #[error("the kernel refused a program: {0}")]
     Program(#[from] Box<aya::programs::ProgramError>),
     /// The object could not be loaded.
     #[error("the kernel program cannot be loaded: {0}")]

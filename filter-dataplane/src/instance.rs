@@ -1,6 +1,7 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
 use crate::hook::{Hook, Spot};
+use crate::kernel_types::KernelTypes;
 use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
@@ -10,9 +11,10 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
-use filter_core::abi::{self, SlotEntry};
+use filter_core::abi::{self, SkbLayout, SlotEntry};
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter.o"));
 
@@ -51,17 +53,14 @@ impl Instance {
     pub(crate) fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
-        let mut loader = EbpfLoader::new();
-        for name in SHARED {
-            loader.map_pin_path(name, pins.map(name));
-        }
-        for name in OWN {
-            loader.map_pin_path(name, own.join(name));
-        }
-        let mut ebpf = loader.load(object)?;
-        for hook in Hook::ALL {
-            classifier(&mut ebpf, hook).load()?;
-        }
+        let with_types = KernelTypes::of_this_kernel().map(|types| {
+            let loaded = load(&types.resolve(object), &types.layout, pins, &own);
+            loaded.inspect_err(|error| tracing::warn!(%error, "the program does without the kernel's types"))
+        });
+        let mut ebpf = match with_types {
+            Some(Ok(loaded)) => loaded,
+            _ => load(object, &SkbLayout::UNKNOWN, pins, &own)?,
+        };
         crate::log::follow(&mut ebpf);
         let blocks = take::<Array<MapData, u64>>(&mut ebpf, "LIVING_BLOCKS")?;
         let living = Living::open("LIVING", take::<LpmTrie<_, _, _>>(&mut ebpf, "LIVING")?, blocks)?;
@@ -150,6 +149,23 @@ impl Instance {
     pub(crate) fn living(&mut self) -> &mut Living {
         &mut self.living
     }
+}
+
+/// Loads the programs, and the maps that are pinned or new ones.
+fn load(object: &[u8], layout: &SkbLayout, pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    for name in SHARED {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    for name in OWN {
+        loader.map_pin_path(name, own.join(name));
+    }
+    let layout = Pod(*layout);
+    let mut ebpf = loader.override_global("SKB", &layout, true).load(object)?;
+    for hook in Hook::ALL {
+        classifier(&mut ebpf, hook).load()?;
+    }
+    Ok(ebpf)
 }
 
 /// Takes the programs off a device, which is not filtered any more.

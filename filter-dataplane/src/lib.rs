@@ -17,8 +17,10 @@ mod explain;
 mod fail_point;
 mod hook;
 mod instance;
+mod kernel_types;
 mod living;
 mod log;
+mod made;
 mod many;
 mod namespace;
 pub mod netlink;
@@ -27,6 +29,7 @@ mod outer;
 mod pins;
 mod pod;
 pub mod probe;
+mod protection;
 #[cfg(feature = "record")]
 mod record;
 mod shared;
@@ -53,11 +56,9 @@ pub use sys::use_one_heap;
 
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
-use crate::netlink::DeviceAddress;
 use crate::pins::Pins;
 use crate::shared::Shared;
 use filter_core::abi::{MAX_SANDBOXES, SandboxConfig};
-use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -303,64 +304,6 @@ impl Dataplane {
         self.pins.linked_slots()
     }
 
-    /// Protects a sandbox's addresses from all sandboxes. Counted: what two protect, one alone does not free.
-    ///
-    /// # Errors
-    /// What the kernel refused; a part of the additions may be in effect, and the rest is tried again with the next change.
-    pub fn protect(&mut self, prefixes: &[IpNet]) -> Result<(), Error> {
-        self.shared.protected.claim_sandbox(prefixes);
-        self.shared.protected.flush()
-    }
-
-    /// Takes back what [`Self::protect`] did.
-    ///
-    /// # Errors
-    /// What the kernel refused; more is protected than need be then.
-    pub fn unprotect(&mut self, prefixes: &[IpNet]) -> Result<(), Error> {
-        self.shared.protected.release_sandbox(prefixes);
-        self.shared.protected.flush()
-    }
-
-    /// Protects some of a namespace's own addresses, and the networks they are on, in the place of others. Those of the daemon's
-    /// namespace are protected everywhere.
-    ///
-    /// # Errors
-    /// As [`Self::protect`].
-    pub fn protect_host(
-        &mut self,
-        netns_inode: u64,
-        old: &[DeviceAddress],
-        new: &[DeviceAddress],
-    ) -> Result<(), Error> {
-        let living = if netns_inode == self.own_netns {
-            &mut self.shared.protected
-        } else {
-            instance(&mut self.instances, &self.pins, netns_inode)?.living()
-        };
-        living.replace_host(old, new);
-        living.flush()
-    }
-
-    /// Removes what an earlier daemon protected and this one does not, in namespaces that are `known`, and what it pinned for
-    /// namespaces that have no sandbox any more and are not to be `kept`.
-    ///
-    /// # Errors
-    /// What the kernel refused.
-    pub fn forget_rest(&mut self, kept: &BTreeSet<u64>, known: impl Fn(u64) -> bool) -> Result<(), Error> {
-        self.shared.protected.doubt_all();
-        self.shared.protected.flush()?;
-        for (_, instance) in self.instances.iter_mut().filter(|(inode, _)| known(**inode)) {
-            instance.living().doubt_all();
-            instance.living().flush()?;
-        }
-        for inode in self.pins.namespaces()? {
-            if !self.instances.contains_key(&inode) && !kept.contains(&inode) {
-                self.pins.forget_namespace(inode)?;
-            }
-        }
-        Ok(())
-    }
-
     /// A sandbox's counters; `None` when the slot is empty.
     ///
     /// # Errors
@@ -375,43 +318,6 @@ impl Dataplane {
     /// What the kernel refused.
     pub fn strays(&self) -> Result<u64, Error> {
         self.shared.strays()
-    }
-
-    /// What the attached program says of a made frame from a sandbox, without a trace in its counters, limits or events.
-    ///
-    /// # Errors
-    /// What the kernel refused; frames of fewer than 14 bytes are refused always.
-    pub fn explain(&mut self, place: Place, frame: &[u8]) -> Result<Judgement, Error> {
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        explain::judge(&mut self.shared, &self.pins, instance, place.slot, frame)
-    }
-
-    /// Runs the attached program on a frame as if the sandbox's device had received it, with every effect of a real packet, and
-    /// tells whether it passes. For tests and benchmarks.
-    ///
-    /// # Errors
-    /// As [`Self::explain`]; the calling thread must be in the namespace of the device.
-    pub fn run(&mut self, place: Place, frame: &[u8]) -> Result<bool, Error> {
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        Ok(explain::run(instance, Hook::FromSandbox, place.ifindex, 0, frame)?.passes())
-    }
-
-    /// As [`Self::run`], and tells what else became of the packet: a denied one may have been turned into its answer.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn run_for_answer(&mut self, place: Place, frame: &[u8]) -> Result<Outcome, Error> {
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        explain::run(instance, Hook::FromSandbox, place.ifindex, 0, frame)
-    }
-
-    /// As [`Self::run`], for a frame towards the sandbox that carries a mark.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn run_inbound(&mut self, place: Place, mark: u32, frame: &[u8]) -> Result<bool, Error> {
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
-        Ok(explain::run(instance, Hook::ToSandbox, place.ifindex, mark, frame)?.passes())
     }
 
     /// Removes a sandbox's flows that have been idle for too long; tells how many are left. A flow that is too old does not

@@ -1,6 +1,6 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SlotEntry};
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SkbLayout, SlotEntry};
 use filter_core::table::Page;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
@@ -22,3 +22,5 @@ unsafe impl aya::Pod for Pod<FlowKey> {}
 unsafe impl aya::Pod for Pod<FlowValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Rows> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<SkbLayout> {}

@@ -38,7 +38,7 @@ impl Attachment {
         let slot = slot_of(skb)?;
         let table = POLICIES.get(slot)?;
         let first = table.get(FIRST)?;
-        Some((Attachment::under(slot, first.generation())?, Policy { table, first }))
+        Some((Attachment::under(slot, first.generation())?, Policy { slot, table, first }))
     }
 
     #[inline(always)]

@@ -6,9 +6,11 @@
 //! (RFC 9293, section 3.1; RFC 768), or further behind, where nothing was judged.
 
 use crate::frame::Frame;
+use aya_ebpf::Global;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
+use filter_core::abi::{CAST_TO_KERNEL, SkbLayout};
 use filter_core::decide::plain::Plain;
 use filter_core::packet::{Flow, Fragment, Source, protocol};
 use filter_core::{FlowChange, Reason, Verdict};
@@ -20,19 +22,75 @@ pub fn judge(ctx: &TcContext, frame: &Frame, flow: &Flow, verdict: Verdict) -> V
     if !verdict.reason.allows() {
         return verdict;
     }
-    match is_partial(skb, frame, flow.network) {
-        Some(false) => verdict,
-        Some(true) if ends_behind(skb, flow) => verdict,
-        _ => Verdict { reason: Reason::MalformedTransport, change: FlowChange::None, ..verdict },
+    let layout = SKB.load();
+    let unharmed = if layout == SkbLayout::UNKNOWN {
+        is_unharmed_by_trying(skb, frame, flow)
+    } else {
+        place(skb, layout).is_none_or(|place| behind(flow).is_some_and(|least| place >= u64::from(least)))
+    };
+    if unharmed {
+        return verdict;
+    }
+    Verdict { reason: Reason::MalformedTransport, change: FlowChange::None, ..verdict }
+}
+
+/// Whether a plain packet's checksum is complete, or left to the device where TCP or UDP has it, or behind.
+#[inline(always)]
+pub fn is_plain(skb: *mut __sk_buff, packet: &Plain) -> bool {
+    let layout = SKB.load();
+    if layout == SkbLayout::UNKNOWN {
+        return is_plain_by_trying(skb, packet);
+    }
+    let field = if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
+    place(skb, layout).is_none_or(|place| place >= u64::from(packet.transport + field))
+}
+
+/// Where the checksum's field lies in a TCP and in a UDP header.
+const TCP_FIELD: u32 = 16;
+const UDP_FIELD: u32 = 6;
+
+/// The first place where a device may write a checksum into a packet; `None` when nowhere.
+#[inline(always)]
+fn behind(flow: &Flow) -> Option<u32> {
+    match flow.protocol {
+        _ if flow.fragment != Fragment::Whole || !flow.has_ports => None,
+        protocol::TCP => Some(flow.transport + TCP_FIELD),
+        protocol::UDP => Some(flow.transport + UDP_FIELD),
+        _ => None,
     }
 }
 
-/// Whether a plain packet's checksum is complete, or left to the device where TCP or UDP has it. Changes no packet that passes.
-///
-/// A packet that is summed up, or not at all, says so: its checksum level can be raised (Linux 5.8). One that is left to a device cannot be cut
-/// before the checksum's place.
+/// Where the kernel that this runs on keeps what it is asked for. `used`: a constant that is equal must not become one with it.
+#[used]
+#[unsafe(no_mangle)]
+static SKB: Global<SkbLayout> = Global::new(SkbLayout::UNKNOWN);
+
+/// Where the device is to write a checksum that is left to it, counted from the frame's first byte; `None` when none is. Looks into the
+/// kernel's own structure (Linux 6.2).
 #[inline(always)]
-pub fn is_plain(skb: *mut __sk_buff, packet: &Plain) -> bool {
+fn place(skb: *mut __sk_buff, layout: SkbLayout) -> Option<u64> {
+    /// `CHECKSUM_PARTIAL`.
+    const LEFT_TO_DEVICE: u8 = 3;
+    // SAFETY: the loader puts the kernel's function in the place of this number, which takes the context and gives its own view of
+    // it; the verifier checks every place that is read there against the kernel's types.
+    unsafe {
+        let cast: extern "C" fn(*mut __sk_buff) -> *const u8 = core::mem::transmute(CAST_TO_KERNEL as usize);
+        let skb = cast(skb);
+        let at = |place: u64| skb.add(place as usize);
+        if *at(layout.summed()) >> layout.summed_bit() & 3 != LEFT_TO_DEVICE {
+            return None;
+        }
+        let start = u64::from(*at(layout.checksum_start()).cast::<u16>());
+        let offset = u64::from(*at(layout.checksum_offset()).cast::<u16>());
+        let (head, data) = (*at(layout.head()).cast::<u64>(), *at(layout.data()).cast::<u64>());
+        Some((head + start + offset).saturating_sub(data))
+    }
+}
+
+/// Changes no packet that passes: a packet that is summed up, or not at all, says so, because its checksum level can be raised (Linux 5.8).
+/// One that is left to a device cannot be cut before the checksum's place.
+#[inline(always)]
+fn is_plain_by_trying(skb: *mut __sk_buff, packet: &Plain) -> bool {
     const QUERY: u64 = 0;
     const RAISE: u64 = 1;
     const LOWER: u64 = 2;
@@ -44,8 +102,18 @@ pub fn is_plain(skb: *mut __sk_buff, packet: &Plain) -> bool {
             bpf_csum_level(skb, LOWER);
             return true;
         }
-        let end = if packet.protocol == protocol::TCP { 18 } else { 8 };
-        bpf_skb_change_tail(skb, packet.transport + end - 1, 0) == INVALID
+        let field = if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
+        bpf_skb_change_tail(skb, packet.transport + field + 1, 0) == INVALID
+    }
+}
+
+/// Without a look into the kernel's structure.
+#[inline(always)]
+fn is_unharmed_by_trying(skb: *mut __sk_buff, frame: &Frame, flow: &Flow) -> bool {
+    match is_partial(skb, frame, flow.network) {
+        Some(false) => true,
+        Some(true) => ends_behind(skb, flow),
+        None => false,
     }
 }
 
@@ -73,14 +141,8 @@ fn is_partial(skb: *mut __sk_buff, frame: &Frame, at: u32) -> Option<bool> {
 /// before that.
 #[inline(always)]
 fn ends_behind(skb: *mut __sk_buff, flow: &Flow) -> bool {
-    let end = match flow.protocol {
-        _ if flow.fragment != Fragment::Whole || !flow.has_ports => return false,
-        protocol::TCP => 18,
-        protocol::UDP => 8,
-        _ => return false,
-    };
     // Any other failure is none of the packet's being short.
     const INVALID: i64 = -22;
     // SAFETY: the context of a classifier is valid while it runs.
-    unsafe { bpf_skb_change_tail(skb, flow.transport + end - 1, 0) == INVALID }
+    behind(flow).is_some_and(|least| unsafe { bpf_skb_change_tail(skb, least + 1, 0) } == INVALID)
 }

@@ -1,10 +1,10 @@
 //! Plain packets, judged where they lie: [`filter_core::decide::plain`].
 
-use crate::maps::{LIVING_BLOCKS, PROTECTED_BLOCKS, Table};
+use crate::maps::{FLOWS, LIVING_BLOCKS, PROTECTED_BLOCKS, Table};
 use crate::tables::Pages;
 use aya_ebpf::bindings::__sk_buff;
 use filter_core::Address;
-use filter_core::abi::{self, PolicyValue};
+use filter_core::abi::{self, FlowKey, PolicyValue};
 use filter_core::decide::plain::{Head, Lists};
 use filter_core::table::Page;
 
@@ -54,6 +54,7 @@ impl Head for InPlace {
 
 /// The policy of an attachment.
 pub struct Policy {
+    pub slot: u32,
     pub table: &'static Table,
     /// Its first page.
     pub first: &'static Page,
@@ -71,5 +72,10 @@ impl Lists for Policy {
         let (word, bit) = (block / 64, block % 64);
         let bits = |word: Option<&u64>| word.is_none_or(|word| word >> bit & 1 != 0);
         bits(LIVING_BLOCKS.get(word)) || bits(PROTECTED_BLOCKS.get(word))
+    }
+
+    #[inline(always)]
+    fn may_be_followed(&self, key: &FlowKey) -> bool {
+        FLOWS.get(self.slot).is_none_or(|flows| flows.get_ptr(key).is_some())
     }
 }

@@ -7,6 +7,7 @@
 mod blocks;
 mod event;
 mod flow;
+mod kernel;
 mod policy;
 mod record;
 mod sandbox;
@@ -14,6 +15,7 @@ mod sandbox;
 pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
+pub use kernel::{CAST_TO_KERNEL, SkbLayout};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
@@ -28,7 +30,7 @@ pub const MAX_SANDBOXES: u32 = 16_384;
 pub const SLOTS: u32 = 8_192;
 
 /// Connections that came in which one sandbox may have at a time, unless the operator says otherwise.
-pub const FLOWS: u32 = 256;
+pub const FLOWS: u32 = 64;
 
 /// Length of the event ring in bytes, a power of two and a multiple of the page size: some 9,000 events.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;

@@ -1,13 +1,13 @@
 //! The shortest way to the verdict on what nearly all traffic consists of.
 //!
-//! A plain packet is TCP in the middle of a connection or UDP, without options, extension headers, fragments or tags, from the sandbox's own
+//! A plain packet is TCP or UDP of no connection that came in, without options, extension headers, fragments or tags, from the sandbox's own
 //! address to its gateway's MAC address (or the other way round), and the lists allow its far side. [`from_sandbox`] and [`to_sandbox`]
 //! recognise it from a few bytes at fixed places. They allow nothing that [`decide`](super::decide) and
 //! [`decide_inbound`](crate::decide_inbound) would not allow with the same reason; of everything else they say nothing.
 
 use super::remote::{self, Remote};
 use super::{Tables, covered, dhcp, flow, owns};
-use crate::abi::{PolicyValue, SandboxConfig, SandboxFlags};
+use crate::abi::{FlowKey, PolicyValue, SandboxConfig, SandboxFlags};
 use crate::packet::{ethertype, protocol, tcp_flags};
 use crate::{Address, Reason, protected};
 
@@ -18,6 +18,9 @@ pub trait Lists {
 
     /// Whether a living protected prefix may cover an address; `false` only when none does.
     fn may_be_living(&self, address: &Address) -> bool;
+
+    /// Whether a connection that came in may be under way by this key; `false` only when none is.
+    fn may_be_followed(&self, key: &FlowKey) -> bool;
 }
 
 impl<T: Tables> Lists for T {
@@ -29,6 +32,11 @@ impl<T: Tables> Lists for T {
     #[inline(always)]
     fn may_be_living(&self, address: &Address) -> bool {
         self.living(address).is_some()
+    }
+
+    #[inline(always)]
+    fn may_be_followed(&self, key: &FlowKey) -> bool {
+        self.flow(key).is_some()
     }
 }
 
@@ -78,33 +86,67 @@ pub struct Plain {
 /// Allows a plain packet from the sandbox.
 #[inline(always)]
 pub fn from_sandbox<H: Head, L: Lists>(head: &H, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
-    by_family(head, sandbox, |packet| {
-        let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || is_mac(head, SOURCE_MAC, &sandbox.mac);
-        let to_gateway = is_mac(head, DESTINATION_MAC, &sandbox.gateway_mac);
-        let foreign = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac) || head.two(SOURCE_MAC)[0] & 1 != 0;
-        // The end of a connection may be that of one that came in.
-        let ends = packet.tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0;
-        if !own_mac || !to_gateway || foreign || ends || !owns(sandbox, &packet.source) {
-            return None;
-        }
-        let Plain { destination: address, destination_port, protocol, .. } = *packet;
-        listed(&Remote { address, port: Some(destination_port), protocol, capturable: true }, sandbox, lists)
-    })
+    // Each family has its own copy of the whole way, in which all places are fixed.
+    match family(head, sandbox)? {
+        Family::V4 => outbound(head, v4(head)?, sandbox, lists),
+        Family::V6 => outbound(head, v6(head)?, sandbox, lists),
+    }
 }
 
 /// Allows a plain packet towards the sandbox that carries a mark.
 #[inline(always)]
 pub fn to_sandbox<H: Head, L: Lists>(head: &H, mark: u32, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
-    by_family(head, sandbox, |packet| {
-        let from_gateway = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac);
-        let marked = sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark;
-        let its = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &packet.destination);
-        if !from_gateway || marked || !its {
-            return None;
-        }
-        let Plain { source: address, source_port, protocol, .. } = *packet;
-        listed(&Remote { address, port: Some(source_port), protocol, capturable: false }, sandbox, lists)
-    })
+    match family(head, sandbox)? {
+        Family::V4 => inbound(head, v4(head)?, mark, sandbox, lists),
+        Family::V6 => inbound(head, v6(head)?, mark, sandbox, lists),
+    }
+}
+
+#[inline(always)]
+fn outbound<H: Head, L: Lists>(head: &H, packet: Plain, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+    let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || is_mac(head, SOURCE_MAC, &sandbox.mac);
+    let to_gateway = is_mac(head, DESTINATION_MAC, &sandbox.gateway_mac);
+    let foreign = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac) || head.two(SOURCE_MAC)[0] & 1 != 0;
+    if !own_mac || !to_gateway || foreign || !owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
+        return None;
+    }
+    let Plain { destination: address, destination_port, protocol, .. } = packet;
+    let far = Remote { address, port: Some(destination_port), protocol, capturable: true };
+    Some(Allowed { reason: listed(&far, sandbox, lists)?, packet })
+}
+
+#[inline(always)]
+fn inbound<H: Head, L: Lists>(
+    head: &H,
+    packet: Plain,
+    mark: u32,
+    sandbox: &SandboxConfig,
+    lists: &L,
+) -> Option<Allowed> {
+    let from_gateway = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac);
+    let marked = sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark;
+    let its = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &packet.destination);
+    if !from_gateway || marked || !its {
+        return None;
+    }
+    let Plain { source: address, source_port, protocol, .. } = packet;
+    let far = Remote { address, port: Some(source_port), protocol, capturable: false };
+    Some(Allowed { reason: listed(&far, sandbox, lists)?, packet })
+}
+
+/// Whether a packet of the sandbox may be the end of a connection that came in.
+#[inline(always)]
+fn ends_followed<L: Lists>(packet: &Plain, lists: &L) -> bool {
+    let Plain { source, destination, protocol, source_port, destination_port, .. } = *packet;
+    packet.tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0
+        && lists.may_be_followed(&FlowKey {
+            peer: destination,
+            local: source,
+            peer_port: destination_port,
+            local_port: source_port,
+            protocol,
+            ..FlowKey::default()
+        })
 }
 
 const DESTINATION_MAC: u32 = 0;
@@ -116,21 +158,20 @@ const PORTS: u32 = 8;
 const V4_HEADER: u32 = 20;
 const V6_HEADER: u32 = 40;
 
-/// Judges what may be a plain packet. Each family has its own copy of the whole way, in which all places are fixed.
+enum Family {
+    V4,
+    V6,
+}
+
+/// The family of what may be a plain packet.
 #[inline(always)]
-fn by_family<H: Head>(head: &H, sandbox: &SandboxConfig, judge: impl Fn(&Plain) -> Option<Reason>) -> Option<Allowed> {
+fn family<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
     if sandbox.flags & SandboxFlags::SEALED != 0 || head.is_tagged() || !head.holds(IP + V4_HEADER + PORTS) {
         return None;
     }
     match number(head, ETHERTYPE) {
-        ethertype::IPV4 => {
-            let packet = v4(head)?;
-            judge(&packet).map(|reason| Allowed { reason, packet })
-        }
-        ethertype::IPV6 => {
-            let packet = v6(head)?;
-            judge(&packet).map(|reason| Allowed { reason, packet })
-        }
+        ethertype::IPV4 => Some(Family::V4),
+        ethertype::IPV6 => Some(Family::V6),
         _ => None,
     }
 }

@@ -181,6 +181,11 @@ impl Daemon {
         &self.pin_dir
     }
 
+    /// Where the maps of this version of the ABI are pinned.
+    pub fn pins(&self) -> PathBuf {
+        self.pin_dir().join(format!("abi-{}", filter_core::abi::VERSION))
+    }
+
     /// Where it answers.
     pub fn socket(&self) -> &Path {
         &self.socket

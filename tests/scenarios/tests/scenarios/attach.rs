@@ -79,9 +79,9 @@ fn a_device_in_another_namespace_with_the_same_addresses() -> Result<()> {
     // Its end leaves nothing of that namespace.
     assert_eq!(stage.daemon.detach("guest")?, EndState::Detached);
     assert!(http(WEB).gets_through(&rack.guest, true)?);
-    let namespaces = std::fs::read_dir(stage.daemon.pin_dir().join("abi-3/netns"))?.count();
+    let namespaces = std::fs::read_dir(stage.daemon.pins().join("netns"))?.count();
     assert_eq!(namespaces, 1, "the host's own");
-    Kernel::read(&stage.daemon.pin_dir().join("abi-3"))?;
+    Kernel::read(&stage.daemon.pins())?;
     Ok(())
 }
 
@@ -106,7 +106,7 @@ fn a_device_in_another_namespace_outlives_the_daemon_and_vanishes() -> Result<()
     assert!(!gone());
     stage.world.host().run(&["ip", "netns", "delete", rack.host.name()])?.ok()?;
     assert!(wait_until(SOON, gone));
-    assert_eq!(std::fs::read_dir(stage.daemon.pin_dir().join("abi-3/netns"))?.count(), 1, "the host's own");
+    assert_eq!(std::fs::read_dir(stage.daemon.pins().join("netns"))?.count(), 1, "the host's own");
     Ok(())
 }
 

@@ -24,7 +24,7 @@ fn explaining_changes_nothing() -> Result<()> {
     }
     a.ip("link set eth0 down")?;
     b.ip("link set eth0 down")?;
-    let pins = daemon.pin_dir().join("abi-3");
+    let pins = daemon.pins();
     let settled = || -> Result<_> {
         let kernel = State::read(&pins)?;
         let counters = [daemon.status("a")?.counters, daemon.status("b")?.counters];
