@@ -4,10 +4,13 @@
 //! has, and a global with the places of the fields; both are filled in before it is loaded.
 
 use filter_core::abi::{CAST_TO_KERNEL, SkbLayout};
+use std::env;
 use std::fs;
 use std::sync::OnceLock;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Set to `off`: the program does without, as on an older kernel.
+const SWITCH: &str = "SANDBOX_FILTER_KERNEL_TYPES";
 
 /// What a program is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +22,15 @@ pub(crate) struct KernelTypes {
 }
 
 impl KernelTypes {
-    /// Those of the running kernel; `None` when it does not tell, or lacks one.
+    /// Those of the running kernel; `None` when it does not tell, lacks one, or is not to be asked.
     pub(crate) fn of_this_kernel() -> Option<KernelTypes> {
         static READ: OnceLock<Option<KernelTypes>> = OnceLock::new();
-        *READ.get_or_init(|| KernelTypes::find(&Types::parse(&fs::read(BTF).ok()?)?))
+        *READ.get_or_init(|| {
+            if env::var_os(SWITCH).is_some_and(|value| value == "off") {
+                return None;
+            }
+            KernelTypes::find(&Types::parse(&fs::read(BTF).ok()?)?)
+        })
     }
 
     fn find(types: &Types<'_>) -> Option<KernelTypes> {

@@ -34,6 +34,24 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "older-kernel",
+        shows: "every named packet gets the same without the kernel's own view of it, as before Linux 6.2",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-packets", "--test", "table", "--test", "wire"])
+                .env("SANDBOX_FILTER_KERNEL_TYPES", "off")
+        },
+    },
+    Proof {
+        name: "older-kernel-checksums",
+        shows: "so does every kind of checksum that is left to a device",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-scenarios", "--test", "scenarios", "checksum"])
+                .env("SANDBOX_FILTER_KERNEL_TYPES", "off")
+        },
+    },
+    Proof {
         name: "atomicity",
         shows: "no packet sees two policies or an outdated one, and none is lost, over 10,000 swaps under full load",
         command: || {
