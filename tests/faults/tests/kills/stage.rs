@@ -272,9 +272,13 @@ impl Stage {
 
     /// An echo comes back.
     pub(crate) fn reaches(&self, sandbox: &Sandbox, address: Ipv4Addr) -> Result<()> {
-        let echo =
-            || sandbox.udp_probe_within(Duration::from_millis(100), address, ECHO).ok()?.is_echoed().then_some(());
-        poll(SOON, echo).with_context(|| format!("{} does not reach {address}", sandbox.device))
+        let mut last = String::new();
+        let echoed = poll(SOON, || {
+            let probe = sandbox.udp_probe_within(Duration::from_millis(100), address, ECHO);
+            last = format!("{probe:?}");
+            probe.ok()?.is_echoed().then_some(())
+        });
+        echoed.with_context(|| format!("{} does not reach {address}: {last}", sandbox.device))
     }
 
     /// No echo comes back.
