@@ -3,9 +3,10 @@
 //! The tree is one array of [`Page`]s of 1 KiB, so that the kernel holds it as the elements of one map and drops it in one piece. Asking
 //! the map for an element costs more than all that is done with it, so a page has room for two levels of the IPv4 tree: a top
 //! [`Node`] that divides the addresses at up to twelve places, and a node for each part, that divides it again. The first page has the
-//! [`HEADER`], the top of the IPv4 tree and the root of the IPv6 tree: a small policy is no more than that.
+//! policy's generation, the top of the IPv4 tree and the root of the IPv6 tree: a small policy is no more than that.
 
 use crate::Address;
+use crate::abi::Capture;
 
 /// Places where an IPv4 node divides.
 pub const V4_KEYS: usize = 12;
@@ -15,10 +16,8 @@ pub const V6_KEYS: usize = 3;
 pub const PAGE_NODES: usize = 16;
 /// Place in its page of the node that divides an IPv4 page; the nodes of its parts come behind it.
 pub const V4_TOP: usize = 0;
-/// Place of the header in the first page.
-pub const HEADER: usize = 14;
 /// Place of the root of the IPv6 tree in the first page.
-pub const V6_ROOT: usize = 15;
+pub const V6_ROOT: usize = 14;
 
 /// Most pages on the way to an IPv4 answer: room for 800 million ranges.
 const V4_PAGES: u32 = 4;
@@ -30,11 +29,12 @@ const V6_LEVELS: u32 = 12;
 #[repr(C, align(8))]
 pub struct Node {
     /// The last address of each part but the last, ascending; unused ones hold the last address of all. In host order; an
-    /// IPv6 address is four words, the most significant first. In the header: the generation, then the capture.
+    /// IPv6 address is four words, the most significant first.
     pub keys: [u32; V4_KEYS],
     /// In a leaf the answer of each part, the last one repeated. Else a place in four bytes, host order. In the top node of an IPv4
     /// page: that of the first part's node in the page. In another IPv4 node: the page of the first part. In an IPv6 node: that of the
-    /// first child, counted in nodes from the first page on.
+    /// first child, counted in nodes from the first page on. In the top node of the first page the generation and the capture come
+    /// behind the place: whoever searches the tree has them at hand.
     pub parts: [u8; 15],
     /// Whether something is below the node.
     pub inner: u8,
@@ -53,14 +53,22 @@ impl Page {
     #[inline(always)]
     #[must_use]
     pub const fn generation(&self) -> u32 {
-        self.0[HEADER].keys[0]
+        let parts = &self.0[V4_TOP].parts;
+        u32::from_ne_bytes([parts[4], parts[5], parts[6], parts[7]])
     }
 
-    /// Of the first page: the number of the policy's [`Capture`](crate::abi::Capture).
+    /// Of the first page: the number of the policy's [`Capture`].
     #[inline(always)]
     #[must_use]
     pub const fn capture(&self) -> u8 {
-        self.0[HEADER].keys[1] as u8
+        self.0[V4_TOP].parts[8]
+    }
+
+    /// Makes this the first page of a policy.
+    pub fn set_policy(&mut self, generation: u32, capture: Capture) {
+        let parts = &mut self.0[V4_TOP].parts;
+        parts[4..8].copy_from_slice(&generation.to_ne_bytes());
+        parts[8] = capture as u8;
     }
 
     #[inline(always)]
@@ -160,4 +168,4 @@ fn find_v6<P: Pages + ?Sized>(pages: &P, first: &Page, high: u64, low: u64) -> O
 
 const _: () = assert!(size_of::<Node>() == 64);
 const _: () = assert!(size_of::<Page>() == 1024);
-const _: () = assert!(V4_TOP + V4_KEYS + 1 < HEADER);
+const _: () = assert!(V4_TOP + V4_KEYS + 1 < V6_ROOT);

@@ -23,7 +23,7 @@ fn layouts_of_version_4() {
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
     layout!(Node: 64 aligned 8 { keys: 0, parts: 48, inner: 63 });
-    assert_eq!((size_of::<Page>(), size_of::<Rows>()), (1024, 600));
+    assert_eq!((size_of::<Page>(), size_of::<Rows>()), (1024, 592));
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
@@ -54,8 +54,8 @@ fn numbers_of_version_3() {
         Counter::RejectTokens,
         Counter::RejectStamp,
     ];
-    assert_eq!(rows.map(|row| row as u32), [62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]);
-    assert_eq!((REASONS, COUNTERS), (62, 75));
+    assert_eq!(rows.map(|row| row as u32), [0, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73]);
+    assert_eq!((REASONS, COUNTERS), (62, 74));
     let captures = [Capture::None, Capture::DeniedWeb, Capture::AllWeb, Capture::AllTcp];
     assert_eq!(captures.map(|capture| capture as u8), [0, 1, 2, 3]);
     assert_eq!((EventFlags::ADDRESSES, EventFlags::PORTS), (1, 2));
@@ -66,8 +66,9 @@ fn numbers_of_version_3() {
         SandboxFlags::DHCP,
         SandboxFlags::SEALED,
         SandboxFlags::REJECT,
+        SandboxFlags::GATEWAY_APART,
     ];
-    assert_eq!(flags, [1, 2, 4, 8, 16]);
+    assert_eq!(flags, [1, 2, 4, 8, 16, 32]);
     assert_eq!((FlowState::PEER_FIN, FlowState::SANDBOX_FIN, FlowState::MARKED, FlowState::CLOSED), (1, 2, 4, 3));
     assert_eq!((abi::SLOTS, abi::MAX_SANDBOXES, abi::FLOWS), (8_192, 16_384, 64));
 }

@@ -1,7 +1,7 @@
 //! Builds the search tree of [`filter_core::table`] from ranges.
 
 use filter_core::abi::Capture;
-use filter_core::table::{HEADER, Node, PAGE_NODES, Page, V4_KEYS, V4_TOP, V6_KEYS, V6_ROOT};
+use filter_core::table::{Node, PAGE_NODES, Page, V4_KEYS, V4_TOP, V6_KEYS, V6_ROOT};
 
 /// Addresses from the end of the range before up to and including `last`, and their answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +12,8 @@ pub(crate) struct Range {
 
 /// Builds a table. The ranges of each family are in order and cover all of its addresses.
 pub(crate) fn build(generation: u32, capture: Capture, v4: &[Range], v6: &[Range]) -> Vec<Page> {
-    let mut header = Node { keys: [0; V4_KEYS], ..Node::EMPTY };
-    (header.keys[0], header.keys[1]) = (generation, capture as u32);
     let mut pages = v4_pages(v4);
-    pages[0].0[HEADER] = header;
+    pages[0].set_policy(generation, capture);
     add_v6(&mut pages, v6);
     pages
 }

@@ -42,10 +42,11 @@ pub const REASONS: u32 = 62;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// Bytes of packets from the sandbox that passed, link-layer header included.
-    BytesAllowed = REASONS,
+    /// Bytes of packets from the sandbox that passed, link-layer header included. No reason has this number, and the rows of those that
+    /// allow are beside it, in the same line of the processor's cache.
+    BytesAllowed = 0,
     /// Bytes of packets that were denied in either direction, link-layer header included.
-    BytesDenied,
+    BytesDenied = REASONS,
     /// Packets towards the sandbox that passed; the rows by reason count allowed packets from the sandbox only.
     InboundAllowed,
     /// Their bytes.
@@ -71,14 +72,14 @@ pub enum Counter {
 }
 
 /// Rows of a sandbox's counters.
-pub const COUNTERS: u32 = REASONS + 13;
+pub const COUNTERS: u32 = REASONS + 12;
 
 /// What a CPU has counted of a sandbox: packets by reason, then [`Counter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Rows(pub [u64; COUNTERS as usize]);
 
-const _: () = assert!(size_of::<Rows>() == 600);
+const _: () = assert!(size_of::<Rows>() == 592);
 
 /// How traffic that names may govern is captured. Stored in the header of a policy's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

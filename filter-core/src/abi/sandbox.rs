@@ -93,6 +93,17 @@ impl SandboxConfig {
     /// Most prefixes that may open connections to one sandbox.
     pub const MAX_INBOUND: usize = 8;
 
+    /// Tells whether the gateway is apart from what the sandbox may send from.
+    #[must_use]
+    pub fn with_gateway_told_apart(self) -> SandboxConfig {
+        let sources = self.sources.iter().take(usize::from(self.source_count));
+        let gateways = || self.gateways.iter().take(usize::from(self.gateway_count));
+        let meets = sources.clone().any(|source| gateways().any(|gateway| source.covers(gateway)));
+        let apart = self.flags & SandboxFlags::ANY_SOURCE == 0 && !meets;
+        let flags = self.flags & !SandboxFlags::GATEWAY_APART;
+        SandboxConfig { flags: if apart { flags | SandboxFlags::GATEWAY_APART } else { flags }, ..self }
+    }
+
     /// A configuration that lets nothing pass.
     pub const EMPTY: SandboxConfig = SandboxConfig {
         incarnation: 0,
@@ -130,6 +141,9 @@ impl SandboxFlags {
     pub const SEALED: u32 = 1 << 3;
     /// Denied packets from the sandbox are answered.
     pub const REJECT: u32 = 1 << 4;
+    /// No address of the gateway is one that the sandbox may send from: it need not be looked for. Told by
+    /// [`SandboxConfig::with_gateway_told_apart`].
+    pub const GATEWAY_APART: u32 = 1 << 5;
 }
 
 const _: () = assert!(size_of::<SlotEntry>() == 8);
@@ -140,6 +154,23 @@ const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 56);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_is_told_apart() {
+        let gateway = Address::v4([198, 51, 100, 1]);
+        let with = |source| {
+            let mut config = SandboxConfig { flags: 0, source_count: 1, gateway_count: 1, ..SandboxConfig::EMPTY };
+            (config.sources[0], config.gateways[0]) = (source, gateway);
+            config
+        };
+        let apart = |config: SandboxConfig| config.with_gateway_told_apart().flags & SandboxFlags::GATEWAY_APART != 0;
+        assert!(apart(with(Prefix::new(Address::v4([198, 51, 100, 2]), 128))));
+        let meets = with(Prefix::new(gateway, 120));
+        assert!(!apart(meets));
+        assert!(!apart(SandboxConfig { flags: SandboxFlags::GATEWAY_APART, ..meets }), "what was told is told anew");
+        let any = SandboxConfig { flags: SandboxFlags::ANY_SOURCE, source_count: 0, ..meets };
+        assert!(!apart(any));
+    }
 
     #[test]
     fn a_prefix_covers_its_own_family_only() {

@@ -155,7 +155,7 @@ fn link_protocols<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig
 fn owns(sandbox: &SandboxConfig, address: &Address) -> bool {
     let own =
         if sandbox.flags & SandboxFlags::ANY_SOURCE != 0 { can_be_source(address) } else { covered(sandbox, address) };
-    own && !is_gateway(sandbox, address)
+    own && (sandbox.flags & SandboxFlags::GATEWAY_APART != 0 || !is_gateway(sandbox, address))
 }
 
 #[inline(always)]

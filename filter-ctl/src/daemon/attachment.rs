@@ -44,7 +44,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
         if sandbox.gateway.is_empty() { device.gateway.iter().collect() } else { written.collect() };
     kernel.gateway_count = fill(&mut kernel.gateways, gateway.into_iter().map(|address| Address::from(*address)));
     kernel.inbound_count = fill(&mut kernel.inbound, sandbox.inbound_from.iter().map(prefix));
-    kernel
+    kernel.with_gateway_told_apart()
 }
 
 /// Fills the front of an array, and tells how far.

@@ -9,7 +9,7 @@ use crate::shrink::shrink;
 use crate::stage::Stage;
 use anyhow::{Result, bail, ensure};
 use filter_core::Reason;
-use filter_core::abi::Counter;
+use filter_core::abi::{self, Counter};
 use filter_dataplane::Counters;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -233,7 +233,7 @@ fn row(way: Way, reason: Reason) -> usize {
 
 /// The rows that count packets.
 fn rows() -> impl Iterator<Item = usize> {
-    (0..Counter::BytesAllowed as usize).chain([Counter::InboundAllowed as usize])
+    (1..abi::REASONS as usize).chain([Counter::InboundAllowed as usize])
 }
 
 fn same(after: &Counters, expected: &[u64]) -> bool {

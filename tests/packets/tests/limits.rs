@@ -49,9 +49,9 @@ fn a_limit_of_zero_tells_nothing() -> Result<()> {
     assert_eq!(
         rows(&read(&mut stage, place)?),
         [
+            (Counter::BytesAllowed as u32, 2 * 54),
             (u32::from(Reason::AllowedByDefault.number()), 2),
             (u32::from(Reason::ProtectedRange.number()), 7),
-            (Counter::BytesAllowed as u32, 2 * 54),
             (Counter::BytesDenied as u32, 7 * 54),
             (Counter::EventsSuppressed as u32, 7),
         ]

@@ -6,7 +6,6 @@ use crate::figure::{Estimate, Figure, Force, Target, Unit};
 use crate::report::Section;
 use crate::stats::median;
 use anyhow::Result;
-use filter_core::table::HEADER;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +28,8 @@ pub(super) fn measure() -> Result<Section> {
     let (mut large, mut nothing) = (lists::compiled(PREFIXES, 0), lists::compiled(0, 0));
     let (mut idle, mut freed) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        large.pages[0].0[HEADER].keys[0] = 2 * round;
-        nothing.pages[0].0[HEADER].keys[0] = 2 * round + 1;
+        large.pages[0].set_policy(2 * round, large.capture);
+        nothing.pages[0].set_policy(2 * round + 1, nothing.capture);
         filter.dataplane().switch(slot(0), &large)?;
         idle.push(longest_gap(|| Ok(()))?);
         freed.push(longest_gap(|| Ok(filter.dataplane().switch(slot(0), &nothing)?))?);

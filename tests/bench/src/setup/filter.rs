@@ -66,7 +66,7 @@ fn config(device: &Device, reject: bool) -> SandboxConfig {
     };
     config.sources[0] = Prefix::new(Address::v4(CLIENT.octets()), 128);
     config.gateways[0] = Address::v4(ROUTER[0].0.octets());
-    config
+    config.with_gateway_told_apart()
 }
 
 /// Fills what the slower program looks up in.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
 use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION};
-use filter_core::table::{HEADER, Node, Page};
+use filter_core::table::{Node, Page, V4_TOP};
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -85,7 +85,7 @@ impl Maps {
             Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
         if let Some(policy) = found(self.policies.get(&index, 0))? {
             let bytes = policy.get(&0, 0).context("a policy without a first page")?;
-            slot.generation = Some(word(&bytes, HEADER * size_of::<Node>()));
+            slot.generation = Some(word(&bytes, V4_TOP * size_of::<Node>() + offset_of!(Node, parts) + 4));
         }
         if let Some(configs) = found(self.sandboxes.get(&index, 0))? {
             let (first, next) = (configs.get(&0, 0)?, configs.get(&1, 0)?);
