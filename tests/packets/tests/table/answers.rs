@@ -16,6 +16,8 @@ const DENIED: &str = "192.0.3.9";
 const STRANGER: &str = "192.0.4.9";
 const HOST: &str = "192.0.2.1";
 const WEB: &str = "203.0.113.10";
+/// Allowed by the lists, and far from everything that is protected.
+const PLAIN: &str = "1.1.1.1";
 const PORT: u16 = 50_000;
 
 const FIN: u8 = 1;
@@ -88,7 +90,7 @@ fn others() -> Vec<Row> {
 fn marked() -> Vec<Row> {
     let key = flow(HOST, PORT, 6);
     let answer = || tcp(HOST, PORT).flags(ACK);
-    let web = flow(WEB, PORT, 6);
+    let (web, plain) = (flow(WEB, PORT, 6), flow(PLAIN, PORT, 6));
     vec![
         row("to the host", Free, answer(), Answer).known(key, MARKED).does(Touches(key, MARKED)),
         row("to the host, all denied", Shut, answer(), Answer).known(key, MARKED).does(Touches(key, MARKED)),
@@ -104,6 +106,12 @@ fn marked() -> Vec<Row> {
         row("to a captured port", Proxied, tcp(WEB, PORT).flags(ACK), Answer)
             .known(web, MARKED)
             .does(Touches(web, MARKED)),
+        row("to the allowed, fin", Listed, tcp(PLAIN, PORT).flags(FIN | ACK), AllowedByList)
+            .known(plain, MARKED)
+            .does(Touches(plain, MARKED | FlowState::SANDBOX_FIN)),
+        row("to the allowed, reset", Listed, tcp(PLAIN, PORT).flags(RST), AllowedByList)
+            .known(plain, MARKED)
+            .does(Closes(plain)),
         row("policy lost", Orphaned, answer(), Answer).unasked().known(key, MARKED).does(Touches(key, MARKED)),
     ]
 }

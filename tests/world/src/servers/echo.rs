@@ -16,13 +16,13 @@ use anyhow::{Context, Result};
 use crate::{node::Node, poll::Deadline};
 
 /// An echo ends by itself after this.
-const LIFE: Duration = Duration::from_secs(600);
+const LIFE: Duration = Duration::from_secs(3600);
 
 /// How soon a dropped echo notices.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Echoes datagrams on one port of each address that its node had when it was started. It answers from the address that
-/// was asked, which a socket on the wildcard address would not. Ends when dropped, or after ten minutes.
+/// was asked, which a socket on the wildcard address would not. Ends when dropped, or after an hour.
 #[derive(Debug)]
 pub struct UdpEcho {
     stop: Arc<AtomicBool>,
