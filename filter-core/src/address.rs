@@ -1,43 +1,56 @@
 //! One 128-bit address space for both families.
 
-/// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`. Bytes are in network order.
+use core::cmp::Ordering;
+
+/// An IPv6 address, or an IPv4 address as `::ffff:a.b.c.d`: sixteen bytes in network order.
 ///
-/// Aligned to 8 so that the kernel program copies and compares it in words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(C, align(8))]
-pub struct Address(pub [u8; 16]);
+/// Kept as two words, so that the kernel program never takes them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Address([u64; 2]);
 
 /// Bits of the prefix that marks an IPv4 address.
 pub const V4_PREFIX_BITS: u32 = 96;
 
 impl Address {
     /// The unspecified IPv6 address.
-    pub const UNSPECIFIED: Address = Address([0; 16]);
+    pub const UNSPECIFIED: Address = Address([0; 2]);
+
+    /// The address of sixteen bytes in network order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; 16]) -> Address {
+        let word = u64::from_ne_bytes;
+        Address([word([a, b, c, d, e, f, g, h]), word([i, j, k, l, m, n, o, p])])
+    }
 
     /// An IPv4 address, four bytes in network order.
     #[inline(always)]
     #[must_use]
-    pub const fn v4(a: [u8; 4]) -> Address {
-        Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])
+    pub const fn v4(bytes: [u8; 4]) -> Address {
+        Address::from_words(0, 0xffff << 32 | u32::from_be_bytes(bytes) as u64)
+    }
+
+    /// Its sixteen bytes in network order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn octets(&self) -> [u8; 16] {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 
     /// The high and low 64 bits, in host order.
     #[inline(always)]
     #[must_use]
     pub const fn words(&self) -> (u64, u64) {
-        let a = &self.0;
-        (
-            u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-        )
+        (u64::from_be(self.0[0]), u64::from_be(self.0[1]))
     }
 
     /// The address of [`Self::words`].
     #[inline(always)]
     #[must_use]
     pub const fn from_words(high: u64, low: u64) -> Address {
-        let (h, l) = (high.to_be_bytes(), low.to_be_bytes());
-        Address([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]])
+        Address([high.to_be(), low.to_be()])
     }
 
     /// Whether this stands for an IPv4 address.
@@ -56,11 +69,23 @@ impl Address {
     }
 }
 
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Address) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Address) -> Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
 impl From<core::net::IpAddr> for Address {
     fn from(ip: core::net::IpAddr) -> Address {
         match ip {
             core::net::IpAddr::V4(v4) => Address::v4(v4.octets()),
-            core::net::IpAddr::V6(v6) => Address(v6.octets()),
+            core::net::IpAddr::V6(v6) => Address::new(v6.octets()),
         }
     }
 }
@@ -70,7 +95,7 @@ impl From<Address> for core::net::IpAddr {
         if address.is_v4() {
             core::net::IpAddr::V4(address.low32().into())
         } else {
-            core::net::IpAddr::V6(address.0.into())
+            core::net::IpAddr::V6(address.octets().into())
         }
     }
 }

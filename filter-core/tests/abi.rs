@@ -17,7 +17,7 @@ macro_rules! layout {
 
 #[test]
 fn layouts_of_version_4() {
-    assert_eq!(abi::VERSION, 4);
+    assert_eq!(abi::VERSION, 5);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
@@ -27,10 +27,10 @@ fn layouts_of_version_4() {
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
-    layout!(SandboxConfig: 696 aligned 8 {
+    layout!(SandboxConfig: 704 aligned 8 {
         incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
-        own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 38, source_count: 44, gateway_count: 46, inbound_count: 48,
-        pad: 50, since: 52, sources: 56, gateways: 312, inbound: 440,
+        own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 40, source_count: 48, gateway_count: 50, inbound_count: 52,
+        pad: 54, since: 56, pad2: 60, sources: 64, gateways: 320, inbound: 448,
     });
     layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
     layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });
@@ -87,11 +87,11 @@ fn prefixes_cover_what_they_should() {
     assert!(v4.covers(&Address::v4([198, 51, 100, 16])) && v4.covers(&Address::v4([198, 51, 100, 31])));
     assert!(!v4.covers(&Address::v4([198, 51, 100, 15])) && !v4.covers(&Address::v4([198, 51, 100, 32])));
     let all = Prefix::new(Address::UNSPECIFIED, 0);
-    assert!(all.covers(&Address([0xff; 16])) && all.covers(&Address::UNSPECIFIED));
+    assert!(all.covers(&Address::new([0xff; 16])) && all.covers(&Address::UNSPECIFIED));
     for bits in [63, 64, 65, 127, 128] {
-        let ones = Address([0xff; 16]);
+        let ones = Address::new([0xff; 16]);
         let prefix = Prefix::new(ones, bits);
         let outside = u128::MAX ^ (1 << (128 - bits));
-        assert!(prefix.covers(&ones) && !prefix.covers(&Address(outside.to_be_bytes())), "{bits}");
+        assert!(prefix.covers(&ones) && !prefix.covers(&Address::new(outside.to_be_bytes())), "{bits}");
     }
 }

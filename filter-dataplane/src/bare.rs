@@ -45,7 +45,7 @@ pub fn time_bare_inserts(prefixes: &[IpNet]) -> Result<Duration, Error> {
     let room = u32::try_from(prefixes.len()).unwrap_or(u32::MAX);
     let trie = LpmTrie::<_, [u8; 16], Pod<LivingValue>>::create(room, NO_PREALLOC).map_err(Error::map("bare trie"))?;
     let prefixes = prefixes.iter().map(key);
-    let keys: Vec<_> = prefixes.map(|(address, bits)| Key::new(bits, address.0)).collect();
+    let keys: Vec<_> = prefixes.map(|(address, bits)| Key::new(bits, address.octets())).collect();
     let values = vec![LivingValue::new(Reason::AllowedByList); keys.len()];
     let started = Instant::now();
     sys::trie_fill(trie.map().fd(), &keys, &values, "bare trie")?;

@@ -38,7 +38,7 @@ impl Living {
         let mut in_trie = BTreeMap::new();
         for entry in trie.iter() {
             let (key, value) = entry.map_err(Error::map(name))?;
-            let prefix = (Address(key.data()), key.prefix_len());
+            let prefix = (Address::new(key.data()), key.prefix_len());
             blocks.add(prefix)?;
             in_trie.insert(prefix, value.0);
         }
@@ -85,14 +85,14 @@ impl Living {
         for (prefix, value) in changes(self, true) {
             let Some(value) = value else { continue };
             let (address, bits) = prefix;
-            self.trie.insert(&Key::new(bits, address.0), Pod(value), 0).map_err(Error::map(self.name))?;
+            self.trie.insert(&Key::new(bits, address.octets()), Pod(value), 0).map_err(Error::map(self.name))?;
             if self.in_trie.insert(prefix, value).is_none() {
                 self.blocks.add(prefix)?;
             }
         }
         for (prefix, _) in changes(self, false) {
             let (address, bits) = prefix;
-            match self.trie.remove(&Key::new(bits, address.0)) {
+            match self.trie.remove(&Key::new(bits, address.octets())) {
                 Err(MapError::SyscallError(refusal)) if refusal.io_error.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(Error::map(self.name))?,
             }
@@ -178,12 +178,12 @@ impl Wanted {
 
 /// The first `bits` of an address.
 fn cut(address: Address, bits: u32) -> Address {
-    Address((u128::from_be_bytes(address.0) & !host_bits(bits)).to_be_bytes())
+    Address::new((u128::from_be_bytes(address.octets()) & !host_bits(bits)).to_be_bytes())
 }
 
 /// The last address of a prefix.
 fn last((address, bits): Prefix) -> Address {
-    Address((u128::from_be_bytes(address.0) | host_bits(bits)).to_be_bytes())
+    Address::new((u128::from_be_bytes(address.octets()) | host_bits(bits)).to_be_bytes())
 }
 
 fn host_bits(bits: u32) -> u128 {
@@ -195,7 +195,7 @@ pub(crate) fn key(prefix: &IpNet) -> Prefix {
     let bits = u32::from(prefix.prefix_len());
     match prefix.network() {
         IpAddr::V4(v4) => (Address::v4(v4.octets()), bits + filter_core::address::V4_PREFIX_BITS),
-        IpAddr::V6(v6) => (Address(v6.octets()), bits),
+        IpAddr::V6(v6) => (Address::new(v6.octets()), bits),
     }
 }
 

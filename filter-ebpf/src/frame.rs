@@ -28,11 +28,14 @@ impl Source for Frame {
 
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        /// So that what is read of it is read in words.
+        #[repr(C, align(8))]
+        struct Aligned<T>(T);
+        let mut bytes = MaybeUninit::<Aligned<[u8; N]>>::uninit();
         // SAFETY: the helper writes N bytes to a buffer of N bytes, or fails.
         let failed = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) };
         // SAFETY: the helper has filled the buffer when it reports success.
-        (failed == 0).then(|| unsafe { bytes.assume_init() })
+        (failed == 0).then(|| unsafe { bytes.assume_init().0 })
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 //! the decision are functions of their own ([`steps`]).
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod attachment;
 mod checksum;

@@ -3,10 +3,28 @@
 use crate::maps::{FLOWS, LIVING_BLOCKS, PROTECTED_BLOCKS, Table};
 use crate::tables::Pages;
 use aya_ebpf::bindings::__sk_buff;
+use core::arch::asm;
 use filter_core::Address;
 use filter_core::abi::{self, FlowKey, PolicyValue};
 use filter_core::decide::plain::{Head, Lists};
 use filter_core::table::Page;
+
+/// Loads what may lie anywhere, which a reference may not lead to; the processors that this runs on take it in one piece.
+macro_rules! load {
+    ($size:ident, $from:expr) => {{
+        let value: u64;
+        // SAFETY: the verifier refuses a program that reads a place which it has not compared with the end.
+        unsafe {
+            asm!(
+                concat!("{value} = *(", stringify!($size), " *)({from} + 0)"),
+                value = out(reg) value,
+                from = in(reg) $from,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        value
+    }};
+}
 
 /// What a function answers that has let a packet pass.
 pub const PASSED: u32 = 1;
@@ -46,9 +64,18 @@ impl Head for InPlace {
     }
 
     #[inline(always)]
-    fn two(&self, at: u32) -> [u8; 2] {
-        // SAFETY: the verifier refuses a program that reads a place which it has not compared with the end.
-        unsafe { *self.start.add(at as usize).cast::<u16>() }.to_ne_bytes()
+    fn two<const AT: usize>(&self) -> [u8; 2] {
+        (load!(u16, self.start.wrapping_add(AT)) as u16).to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn four<const AT: usize>(&self) -> [u8; 4] {
+        (load!(u32, self.start.wrapping_add(AT)) as u32).to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn eight<const AT: usize>(&self) -> [u8; 8] {
+        load!(u64, self.start.wrapping_add(AT)).to_ne_bytes()
     }
 }
 

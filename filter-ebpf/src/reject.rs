@@ -92,7 +92,7 @@ fn is_answerable(frame: &Frame, flow: &Flow, sandbox: &SandboxConfig, reason: Re
     let no_options = flow.transport == flow.network + headers;
     let quotable = flow.transport_length >= QUOTED;
     // A frame to a neighbour or to everybody is not the gateway's to answer (RFC 1122, section 3.2.2).
-    let to_gateway = flow.destination_mac == sandbox.gateway_mac;
+    let to_gateway = flow.destination_mac == sandbox.gateway_mac.bytes();
     let error = is_error(flow) || reset;
     about_destination && plain && no_options && quotable && to_gateway && !group && !error && is_honest(flow, sandbox)
 }
@@ -217,7 +217,7 @@ fn headers<const IP: usize, const MESSAGE: usize>(flow: &Flow, reply: &mut Reply
     reply.ethernet[6..12].copy_from_slice(&flow.destination_mac);
     reply.ethernet[12..14].copy_from_slice(&flow.ethertype.to_be_bytes());
     reply.pseudo = [0; 40];
-    let (from, to) = (&flow.destination.0, &flow.source.0);
+    let (from, to) = (&flow.destination.octets(), &flow.source.octets());
     if IP == 20 {
         let total = (IP + MESSAGE) as u16;
         let ip = &mut reply.ip;

@@ -27,7 +27,7 @@ impl Tables for Walk {
     fn living(&self, address: &Address) -> Option<LivingValue> {
         const HOST: u32 = Reason::ProtectedHost as u32;
         // Numbers instead of references: the verifier does not follow a pointer that is one or the other.
-        let key = Key::new(128, address.0);
+        let key = Key::new(128, address.octets());
         let here = LIVING.get(&key).map_or(0, |value| value.reason);
         // What is the host's own address here is nobody else's.
         let reason = match here {

@@ -54,7 +54,7 @@ pub fn written(text: &str) -> Result<(IpAddr, IpNet), AddressError> {
 pub fn is_mapped(net: &IpNet) -> bool {
     match net {
         IpNet::V4(_) => false,
-        IpNet::V6(net) => net.prefix_len() >= 96 && Address(net.addr().octets()).is_v4(),
+        IpNet::V6(net) => net.prefix_len() >= 96 && Address::new(net.addr().octets()).is_v4(),
     }
 }
 

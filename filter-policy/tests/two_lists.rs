@@ -46,14 +46,14 @@ impl Case {
         let mut probes = Vec::new();
         for net in self.allow.iter().chain(&self.deny).chain(&self.open).chain(&hosts) {
             for edge in [net.network(), net.broadcast()] {
-                let number = u128::from_be_bytes(Address::from(edge).0);
+                let number = u128::from_be_bytes(Address::from(edge).octets());
                 probes.extend([number, number.wrapping_sub(1), number.wrapping_add(1)]);
             }
         }
         let anchors = V6_ANCHORS.iter().map(|text| Address::from(IpAddr::V6(text.parse().unwrap())));
         let v4 = V4_ANCHORS.iter().map(|anchor| Address::v4(*anchor));
-        probes.extend(anchors.chain(v4).map(|address| u128::from_be_bytes(address.0)));
-        probes.into_iter().map(|number| Address(number.to_be_bytes())).collect()
+        probes.extend(anchors.chain(v4).map(|address| u128::from_be_bytes(address.octets())));
+        probes.into_iter().map(|number| Address::new(number.to_be_bytes())).collect()
     }
 }
 
@@ -72,7 +72,7 @@ mod model {
 
     /// An address of one family: whether it is IPv4, and its bits from the left.
     fn bits(address: &Address) -> (bool, u128) {
-        let number = u128::from_be_bytes(address.0);
+        let number = u128::from_be_bytes(address.octets());
         if number >> 32 == 0xffff { (true, number << 96) } else { (false, number) }
     }
 

@@ -18,10 +18,10 @@ pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, SkbLayout};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
-pub use sandbox::{Prefix, SandboxConfig, SandboxFlags, SlotEntry};
+pub use sandbox::{Mac, Prefix, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;

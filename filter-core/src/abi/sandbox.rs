@@ -42,6 +42,38 @@ impl Prefix {
     }
 }
 
+/// A MAC address that is compared in one piece: its six bytes in their order in memory, and two of zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Mac(u64);
+
+impl Mac {
+    /// Nobody's.
+    pub const NONE: Mac = Mac(0);
+
+    /// The address of six bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new([a, b, c, d, e, f]: [u8; 6]) -> Mac {
+        Mac(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// Its six bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 6] {
+        let [a, b, c, d, e, f, ..] = self.0.to_ne_bytes();
+        [a, b, c, d, e, f]
+    }
+
+    /// Whether this is the address of a group: multicast or broadcast (IEEE 802).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_group(self) -> bool {
+        self.bytes()[0] & 1 != 0
+    }
+}
+
 /// What is fixed about one attachment: who it may be, who its gateway is. A slot has two, so that an update of the attachment takes effect
 /// with the policy that comes with it and not before: [`Self::since`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +96,9 @@ pub struct SandboxConfig {
     /// The bits of a packet's mark that are the filter's.
     pub mark_mask: u32,
     /// The sandbox's MAC address; checked with [`SandboxFlags::CHECK_MAC`].
-    pub mac: [u8; 6],
+    pub mac: Mac,
     /// The gateway's MAC address, the only unicast destination.
-    pub gateway_mac: [u8; 6],
+    pub gateway_mac: Mac,
     /// Prefixes in use in `sources`.
     pub source_count: u16,
     /// Addresses in use in `gateways`.
@@ -77,6 +109,8 @@ pub struct SandboxConfig {
     pub pad: [u8; 2],
     /// Of the second configuration of a slot: the generation of the policy from which on it takes the place of the first. 0: never.
     pub since: u32,
+    /// Zero.
+    pub pad2: u32,
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
@@ -114,13 +148,14 @@ impl SandboxConfig {
         rejects_burst: 0,
         own_mark: 0,
         mark_mask: 0,
-        mac: [0; 6],
-        gateway_mac: [0; 6],
+        mac: Mac::NONE,
+        gateway_mac: Mac::NONE,
         source_count: 0,
         gateway_count: 0,
         inbound_count: 0,
         pad: [0; 2],
         since: 0,
+        pad2: 0,
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
         inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],
@@ -148,8 +183,8 @@ impl SandboxFlags {
 
 const _: () = assert!(size_of::<SlotEntry>() == 8);
 const _: () = assert!(size_of::<Prefix>() == 32);
-const _: () = assert!(size_of::<SandboxConfig>() == 56 + 8 * 32 + 8 * 16 + 8 * 32);
-const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 56);
+const _: () = assert!(size_of::<SandboxConfig>() == 64 + 8 * 32 + 8 * 16 + 8 * 32);
+const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 64);
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +210,7 @@ mod tests {
     #[test]
     fn a_prefix_covers_its_own_family_only() {
         let v4 = Address::v4([203, 0, 113, 10]);
-        let v6 = Address([0x20; 16]);
+        let v6 = Address::new([0x20; 16]);
         let all_of_v6 = Prefix::new(Address::UNSPECIFIED, 0);
         assert!(all_of_v6.covers(&v6) && !all_of_v6.covers(&v4));
         assert!(!Prefix::new(Address::UNSPECIFIED, 80).covers(&v4));

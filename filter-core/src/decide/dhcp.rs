@@ -12,7 +12,7 @@ const SERVER_V6: u16 = 547;
 const BROADCAST: Address = Address::v4([255; 4]);
 const NOBODY_V4: Address = Address::v4([0; 4]);
 /// All DHCP relay agents and servers on the link.
-const ALL_SERVERS_V6: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]);
+const ALL_SERVERS_V6: Address = Address::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]);
 
 /// A verdict on what looks like DHCP on the link; `None` for everything else, also for its ports towards far addresses.
 #[inline(always)]

@@ -59,7 +59,7 @@ pub fn decide_inbound<S: Source, T: Steps>(
 #[inline(always)]
 pub fn receiver<S: Source>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {
     // Another port of the same bridge is not the gateway, and no neighbour speaks for it.
-    if flow.source_mac != sandbox.gateway_mac {
+    if flow.source_mac != sandbox.gateway_mac.bytes() {
         return Some(Reason::InboundDenied);
     }
     if let Some(reason) = link_protocols(frame, flow, sandbox) {

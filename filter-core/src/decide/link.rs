@@ -11,22 +11,22 @@ use crate::packet::{Flow, Source};
 #[inline(always)]
 pub(super) fn sends_from(flow: &Flow, sandbox: &SandboxConfig) -> bool {
     let group = flow.source_mac[0] & 1 != 0;
-    let foreign = sandbox.flags & SandboxFlags::CHECK_MAC != 0 && flow.source_mac != sandbox.mac;
-    !group && !foreign && flow.source_mac != sandbox.gateway_mac
+    let foreign = sandbox.flags & SandboxFlags::CHECK_MAC != 0 && flow.source_mac != sandbox.mac.bytes();
+    !group && !foreign && flow.source_mac != sandbox.gateway_mac.bytes()
 }
 
 /// Whether the frame goes to the gateway or to everybody.
 #[inline(always)]
 pub(super) fn to_gateway_or_all(flow: &Flow, sandbox: &SandboxConfig) -> bool {
-    flow.destination_mac == sandbox.gateway_mac || flow.destination_mac == [0xff; 6]
+    flow.destination_mac == sandbox.gateway_mac.bytes() || flow.destination_mac == [0xff; 6]
 }
 
 /// Whether the frame goes to the gateway, or to the IPv6 multicast group that the packet is for (RFC 2464, section 7).
 #[inline(always)]
 pub(super) fn to_gateway_or_group(flow: &Flow, sandbox: &SandboxConfig) -> bool {
-    let to = &flow.destination.0;
+    let to = &flow.destination.octets();
     let group = to[0] == 0xff && flow.destination_mac == [0x33, 0x33, to[12], to[13], to[14], to[15]];
-    group || flow.destination_mac == sandbox.gateway_mac
+    group || flow.destination_mac == sandbox.gateway_mac.bytes()
 }
 
 /// Whether nothing is behind the packet that ends at `end` but the zeros that fill up a short frame to 60 bytes, or to 64 with a

@@ -73,7 +73,7 @@ pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxC
     if flow.transport_length < LENGTH || !is_whole_from_the_link(flow) {
         return false;
     }
-    let Some(target) = frame.load::<16>(flow.transport + 8).map(Address) else {
+    let Some(target) = frame.load::<16>(flow.transport + 8).map(Address::new) else {
         return false;
     };
     let gateway = is_gateway(sandbox, &flow.source);
@@ -86,8 +86,8 @@ pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxC
     spoken && options_are_honest(frame, flow, LENGTH, link_layer)
 }
 
-const ALL_NODES: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-const ALL_ROUTERS: Address = Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+const ALL_NODES: Address = Address::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const ALL_ROUTERS: Address = Address::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// Whether `address` is link-local and not the gateway's.
 #[inline(always)]
@@ -122,14 +122,14 @@ fn target<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<
     if flow.transport_length < LENGTH || !from_the_link(flow) || !is_for_the_link(frame, flow, sandbox) {
         return None;
     }
-    frame.load::<16>(flow.transport + 8).map(Address)
+    frame.load::<16>(flow.transport + 8).map(Address::new)
 }
 
 /// The multicast group of an address (RFC 4291, section 2.7.1).
 #[inline(always)]
 fn solicited_node(address: &Address) -> Address {
-    let a = &address.0;
-    Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a[13], a[14], a[15]])
+    let a = &address.octets();
+    Address::new([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a[13], a[14], a[15]])
 }
 
 /// Whether the options behind `fixed` bytes end where the packet does, and a link-layer address among them is the one that sent the frame.

@@ -7,7 +7,7 @@
 
 use super::remote::{self, Remote};
 use super::{Tables, covered, dhcp, flow, owns};
-use crate::abi::{FlowKey, PolicyValue, SandboxConfig, SandboxFlags};
+use crate::abi::{FlowKey, Mac, PolicyValue, SandboxConfig, SandboxFlags};
 use crate::packet::{ethertype, protocol, tcp_flags};
 use crate::{Address, Reason, protected};
 
@@ -51,8 +51,14 @@ pub trait Head {
     /// Whether the first `length` bytes are there.
     fn holds(&self, length: u32) -> bool;
 
-    /// The two bytes at an even place, to be asked only for what it [`Self::holds`].
-    fn two(&self, at: u32) -> [u8; 2];
+    /// The two bytes at a place, to be asked only for what it [`Self::holds`].
+    fn two<const AT: usize>(&self) -> [u8; 2];
+
+    /// As [`Self::two`], four bytes.
+    fn four<const AT: usize>(&self) -> [u8; 4];
+
+    /// As [`Self::two`], eight bytes.
+    fn eight<const AT: usize>(&self) -> [u8; 8];
 }
 
 /// What allowed a plain packet.
@@ -104,9 +110,10 @@ pub fn to_sandbox<H: Head, L: Lists>(head: &H, mark: u32, sandbox: &SandboxConfi
 
 #[inline(always)]
 fn outbound<H: Head, L: Lists>(head: &H, packet: Plain, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
-    let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || is_mac(head, SOURCE_MAC, &sandbox.mac);
-    let to_gateway = is_mac(head, DESTINATION_MAC, &sandbox.gateway_mac);
-    let foreign = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac) || head.two(SOURCE_MAC)[0] & 1 != 0;
+    let (from, to) = (mac::<_, SOURCE_MAC>(head), mac::<_, DESTINATION_MAC>(head));
+    let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || from == sandbox.mac;
+    let to_gateway = to == sandbox.gateway_mac;
+    let foreign = from == sandbox.gateway_mac || from.is_group();
     if !own_mac || !to_gateway || foreign || !owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
         return None;
     }
@@ -123,7 +130,7 @@ fn inbound<H: Head, L: Lists>(
     sandbox: &SandboxConfig,
     lists: &L,
 ) -> Option<Allowed> {
-    let from_gateway = is_mac(head, SOURCE_MAC, &sandbox.gateway_mac);
+    let from_gateway = mac::<_, SOURCE_MAC>(head) == sandbox.gateway_mac;
     let marked = sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark;
     let its = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &packet.destination);
     if !from_gateway || marked || !its {
@@ -149,14 +156,17 @@ fn ends_followed<L: Lists>(packet: &Plain, lists: &L) -> bool {
         })
 }
 
-const DESTINATION_MAC: u32 = 0;
-const SOURCE_MAC: u32 = 6;
-const ETHERTYPE: u32 = 12;
-const IP: u32 = 14;
-/// Ports, and the first half of what follows.
-const PORTS: u32 = 8;
-const V4_HEADER: u32 = 20;
-const V6_HEADER: u32 = 40;
+const DESTINATION_MAC: usize = 0;
+const SOURCE_MAC: usize = 6;
+const ETHERTYPE: usize = 12;
+const IP: usize = 14;
+/// Behind an IPv4 header without options, and behind an IPv6 header.
+const V4_TRANSPORT: usize = IP + 20;
+const V6_TRANSPORT: usize = IP + 40;
+/// From the first byte of a TCP header to its length and flags.
+const TCP_OFFSET: usize = 12;
+const UDP_HEADER: u32 = 8;
+const TCP_HEADER: u32 = 20;
 
 enum Family {
     V4,
@@ -166,10 +176,11 @@ enum Family {
 /// The family of what may be a plain packet.
 #[inline(always)]
 fn family<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
-    if sandbox.flags & SandboxFlags::SEALED != 0 || head.is_tagged() || !head.holds(IP + V4_HEADER + PORTS) {
+    let holds = head.holds(V4_TRANSPORT as u32 + UDP_HEADER);
+    if sandbox.flags & SandboxFlags::SEALED != 0 || head.is_tagged() || !holds {
         return None;
     }
-    match number(head, ETHERTYPE) {
+    match u16::from_be_bytes(head.two::<ETHERTYPE>()) {
         ethertype::IPV4 => Some(Family::V4),
         ethertype::IPV6 => Some(Family::V6),
         _ => None,
@@ -178,74 +189,74 @@ fn family<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
 
 #[inline(always)]
 fn v4<H: Head>(head: &H) -> Option<Plain> {
-    const NOT_WHOLE: u16 = 0x3fff;
-    let total = u32::from(number(head, IP + 2));
-    let whole = number(head, IP + 6) & NOT_WHOLE == 0;
-    if head.two(IP)[0] != 0x45 || !whole || total < V4_HEADER || total > head.length() - IP {
+    const HEADER: u32 = (V4_TRANSPORT - IP) as u32;
+    /// More fragments, or an offset, in what comes behind the length.
+    const NOT_WHOLE: u64 = 0x3fff << 32;
+    let first = u32::from_be_bytes(head.four::<IP>());
+    let second = u64::from_be_bytes(head.eight::<{ IP + 4 }>());
+    let (total, protocol) = (first & 0xffff, (second >> 16) as u8);
+    if first >> 24 != 0x45 || second & NOT_WHOLE != 0 || total < HEADER || total > head.length() - IP as u32 {
         return None;
     }
-    let address = |at| {
-        let low = u64::from(number(head, at)) << 16 | u64::from(number(head, at + 2));
-        Address::from_words(0, 0xffff << 32 | low)
-    };
-    let addresses = (address(IP + 12), address(IP + 16));
-    transport(head, addresses, head.two(IP + 8)[1], IP + V4_HEADER, total - V4_HEADER)
+    let address = |bytes| Address::from_words(0, 0xffff << 32 | u64::from(u32::from_be_bytes(bytes)));
+    let addresses = (address(head.four::<{ IP + 12 }>()), address(head.four::<{ IP + 16 }>()));
+    transport::<H, V4_TRANSPORT, { V4_TRANSPORT + TCP_OFFSET }>(head, addresses, protocol, total - HEADER)
 }
 
 #[inline(always)]
 fn v6<H: Head>(head: &H) -> Option<Plain> {
-    if !head.holds(IP + V6_HEADER + PORTS) || head.two(IP)[0] >> 4 != 6 {
+    let holds = head.holds(V6_TRANSPORT as u32 + UDP_HEADER);
+    if !holds || head.two::<IP>()[0] >> 4 != 6 {
         return None;
     }
-    let payload = u32::from(number(head, IP + 4));
-    if payload > head.length() - IP - V6_HEADER {
+    let second = u32::from_be_bytes(head.four::<{ IP + 4 }>());
+    let (payload, protocol) = (second >> 16, (second >> 8) as u8);
+    if payload > head.length() - V6_TRANSPORT as u32 {
         return None;
     }
-    let address = |at| {
-        let word = |at| (0..4).fold(0, |word, nth| word << 16 | u64::from(number(head, at + 2 * nth)));
-        Address::from_words(word(at), word(at + 8))
-    };
-    let addresses = (address(IP + 8), address(IP + 24));
-    if addresses.0.is_v4() || addresses.1.is_v4() {
+    let word = u64::from_be_bytes;
+    let source = Address::from_words(word(head.eight::<{ IP + 8 }>()), word(head.eight::<{ IP + 16 }>()));
+    let destination = Address::from_words(word(head.eight::<{ IP + 24 }>()), word(head.eight::<{ IP + 32 }>()));
+    if source.is_v4() || destination.is_v4() {
         return None;
     }
-    transport(head, addresses, head.two(IP + 6)[0], IP + V6_HEADER, payload)
+    transport::<H, V6_TRANSPORT, { V6_TRANSPORT + TCP_OFFSET }>(head, (source, destination), protocol, payload)
 }
 
-/// Reads the transport header at `at`, of a packet of which `length` bytes are left there.
+/// Reads the transport header at `AT`, of a packet of which `length` bytes are left there. `FLAGS` is where TCP has its flags.
 #[inline(always)]
-fn transport<H: Head>(
+fn transport<H: Head, const AT: usize, const FLAGS: usize>(
     head: &H,
     (source, destination): (Address, Address),
     protocol: u8,
-    at: u32,
     length: u32,
 ) -> Option<Plain> {
-    const TCP: u32 = 20;
-    let (source_port, destination_port) = (number(head, at), number(head, at + 2));
+    let first = u64::from_be_bytes(head.eight::<AT>());
+    let (source_port, destination_port) = ((first >> 48) as u16, (first >> 32) as u16);
     let mut tcp_flags = 0;
     match protocol {
         protocol::TCP => {
-            if !head.holds(at + TCP) {
+            if !head.holds(AT as u32 + TCP_HEADER) {
                 return None;
             }
-            let [offset, flags] = head.two(at + 12);
+            let [offset, flags] = head.two::<FLAGS>();
             let header = u32::from(offset >> 4) * 4;
-            if header < TCP || header > length {
+            if header < TCP_HEADER || header > length {
                 return None;
             }
             tcp_flags = flags;
         }
         protocol::UDP => {
-            let datagram = u32::from(number(head, at + 4));
+            let datagram = u32::from((first >> 16) as u16);
             let dhcp = dhcp::is_port(source_port) || dhcp::is_port(destination_port);
-            if datagram < PORTS || datagram > length || dhcp {
+            if datagram < UDP_HEADER || datagram > length || dhcp {
                 return None;
             }
         }
         _ => return None,
     }
-    Some(Plain { source, destination, protocol, source_port, destination_port, transport: at, tcp_flags })
+    let transport = AT as u32;
+    Some(Plain { source, destination, protocol, source_port, destination_port, transport, tcp_flags })
 }
 
 /// What the lists say when nothing but them has a say.
@@ -266,14 +277,7 @@ fn listed<L: Lists>(far: &Remote, sandbox: &SandboxConfig, lists: &L) -> Option<
 }
 
 #[inline(always)]
-fn number<H: Head>(head: &H, at: u32) -> u16 {
-    u16::from_be_bytes(head.two(at))
-}
-
-#[inline(always)]
-fn is_mac<H: Head>(head: &H, at: u32, mac: &[u8; 6]) -> bool {
-    let differs = |nth: usize| {
-        u16::from_ne_bytes(head.two(at + 2 * nth as u32)) ^ u16::from_ne_bytes([mac[2 * nth], mac[2 * nth + 1]])
-    };
-    differs(0) | differs(1) | differs(2) == 0
+fn mac<H: Head, const AT: usize>(head: &H) -> Mac {
+    let [a, b, c, d, e, f, ..] = head.eight::<AT>();
+    Mac::new([a, b, c, d, e, f])
 }

@@ -1,11 +1,19 @@
 //! IPv6 (RFC 8200) and its extension headers.
 
 use super::{Flow, Fragment, Source, protocol};
-use crate::Reason;
+use crate::{Address, Reason};
 
 const HEADER: u32 = 40;
 /// Extension headers that are followed. Honest traffic has one or two.
 const MAX_EXTENSIONS: usize = 6;
+
+/// The source and the destination in a header.
+#[inline(always)]
+pub(super) fn addresses(header: &[u8; HEADER as usize]) -> (Address, Address) {
+    let words = header.as_chunks().0;
+    let address = |high: [u8; 8], low: [u8; 8]| Address::from_words(u64::from_be_bytes(high), u64::from_be_bytes(low));
+    (address(words[1], words[2]), address(words[3], words[4]))
+}
 
 #[inline(always)]
 pub(super) fn parse<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
@@ -13,8 +21,7 @@ pub(super) fn parse<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason>
     if header[0] >> 4 != 6 {
         return Err(Reason::MalformedIp);
     }
-    flow.source.0.copy_from_slice(&header[8..24]);
-    flow.destination.0.copy_from_slice(&header[24..40]);
+    (flow.source, flow.destination) = addresses(&header);
     flow.protocol = header[6];
     flow.hop_limit = header[7];
     flow.has_addresses = true;

@@ -11,6 +11,7 @@ mod transport;
 
 use crate::decide::plain::Head;
 use crate::{Address, Reason};
+use core::array;
 
 pub use quote::{is_error, quoted};
 pub use transport::{icmp4, icmp6, tcp_flags};
@@ -160,8 +161,16 @@ impl Head for Frame<'_> {
         length as usize <= self.bytes.len()
     }
 
-    fn two(&self, at: u32) -> [u8; 2] {
-        [self.bytes[at as usize], self.bytes[at as usize + 1]]
+    fn two<const AT: usize>(&self) -> [u8; 2] {
+        array::from_fn(|nth| self.bytes[AT + nth])
+    }
+
+    fn four<const AT: usize>(&self) -> [u8; 4] {
+        array::from_fn(|nth| self.bytes[AT + nth])
+    }
+
+    fn eight<const AT: usize>(&self) -> [u8; 8] {
+        array::from_fn(|nth| self.bytes[AT + nth])
     }
 }
 

@@ -1,6 +1,6 @@
 //! The packet that an ICMP error is about (RFC 792, RFC 4443): as much of it as a flow needs.
 
-use super::{Flow, Fragment, Source, ethertype, icmp4, icmp6, protocol};
+use super::{Flow, Fragment, Source, ethertype, icmp4, icmp6, ip6, protocol};
 use crate::Address;
 
 /// Whether the packet is an ICMP or ICMPv6 error.
@@ -51,8 +51,7 @@ fn parse<S: Source>(frame: &S, flow: &Flow, inner: &mut Flow) -> Option<()> {
         if header[0] >> 4 != 6 {
             return None;
         }
-        inner.source.0.copy_from_slice(&header[8..24]);
-        inner.destination.0.copy_from_slice(&header[24..40]);
+        (inner.source, inner.destination) = ip6::addresses(&header);
         inner.protocol = header[6];
         inner.transport = at + 40;
         if inner.source.is_v4() || inner.destination.is_v4() {

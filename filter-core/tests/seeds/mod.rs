@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use etherparse::{Ipv6RawExtHeader, PacketBuilder};
-use filter_core::abi::{FlowKey, LivingValue, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{FlowKey, LivingValue, Mac, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::decide::plain::{self, Allowed, Plain};
 use filter_core::packet::{Flow, Frame};
 use filter_core::{Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound};
@@ -38,19 +38,19 @@ pub(crate) struct Seed {
 pub(crate) fn sandbox() -> SandboxConfig {
     let mut config = SandboxConfig {
         flags: SandboxFlags::DHCP,
-        mac: SANDBOX_MAC,
-        gateway_mac: GATEWAY_MAC,
+        mac: Mac::new(SANDBOX_MAC),
+        gateway_mac: Mac::new(GATEWAY_MAC),
         source_count: 2,
         gateway_count: 2,
         ..SandboxConfig::EMPTY
     };
     config.sources[0] = Prefix::new(Address::v4(SANDBOX4), 128);
-    config.sources[1] = Prefix::new(Address(SANDBOX6), 128);
+    config.sources[1] = Prefix::new(Address::new(SANDBOX6), 128);
     config.inbound_count = 1;
     config.inbound[0] = Prefix::new(Address::v4([10, 7, 0, 0]), 112);
     (config.own_mark, config.mark_mask) = (0x50, 0xf0);
     config.gateways[0] = Address::v4(GATEWAY4);
-    config.gateways[1] = Address(GATEWAY6);
+    config.gateways[1] = Address::new(GATEWAY6);
     config
 }
 
@@ -69,7 +69,7 @@ impl Tables for World {
     }
 
     fn living(&self, address: &Address) -> Option<LivingValue> {
-        let own = *address == Address::v4(SANDBOX4) || *address == Address(SANDBOX6);
+        let own = *address == Address::v4(SANDBOX4) || *address == Address::new(SANDBOX6);
         own.then(|| LivingValue::new(Reason::ProtectedSandbox))
     }
 

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use filter_core::Address;
-use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{Mac, Prefix, SandboxConfig, SandboxFlags};
 use filter_dataplane::Device;
 use filter_policy::sandbox::OnDeny;
 use filter_policy::{Sandbox, Sources};
@@ -20,7 +20,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
         rejects_burst: config.rejects.burst,
         own_mark: config.marks.own,
         mark_mask: config.marks.mask,
-        gateway_mac: device.gateway_mac,
+        gateway_mac: Mac::new(device.gateway_mac),
         ..SandboxConfig::EMPTY
     };
     match &sandbox.sources {
@@ -29,7 +29,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
     }
     if let Some(mac) = sandbox.mac {
         kernel.flags |= SandboxFlags::CHECK_MAC;
-        kernel.mac = mac;
+        kernel.mac = Mac::new(mac);
     }
     if sandbox.dhcp {
         kernel.flags |= SandboxFlags::DHCP;
@@ -61,6 +61,6 @@ fn prefix(prefix: &IpNet) -> Prefix {
     let bits = u32::from(prefix.prefix_len());
     match prefix.addr() {
         IpAddr::V4(v4) => Prefix::new(Address::v4(v4.octets()), filter_core::address::V4_PREFIX_BITS + bits),
-        IpAddr::V6(v6) => Prefix::new(Address(v6.octets()), bits),
+        IpAddr::V6(v6) => Prefix::new(Address::new(v6.octets()), bits),
     }
 }

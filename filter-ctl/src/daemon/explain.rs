@@ -68,9 +68,10 @@ fn frame(held: &Held, source: IpAddr, request: &ExplainRequest) -> anyhow::Resul
     const HOPS: u8 = 64;
 
     // A sandbox whose MAC is not checked may have any but the gateway's.
-    let mut any = held.config.gateway_mac;
+    let gateway = held.config.gateway_mac.bytes();
+    let mut any = gateway;
     any[5] ^= 1;
-    let link = PacketBuilder::ethernet2(held.sandbox.mac.unwrap_or(any), held.config.gateway_mac);
+    let link = PacketBuilder::ethernet2(held.sandbox.mac.unwrap_or(any), gateway);
     let ip: PacketBuilderStep<IpHeaders> = match (source, request.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), HOPS),
         (IpAddr::V6(from), IpAddr::V6(to)) => link.ipv6(from.octets(), to.octets(), HOPS),

@@ -260,6 +260,6 @@ pub(super) fn follow_gateway(
 /// The gateway that the kernel was told of last.
 fn known_gateway(config: &SandboxConfig) -> ([u8; 6], Vec<IpAddr>) {
     let gateways = &config.gateways[..usize::from(config.gateway_count)];
-    let address = |address: &Address| Ipv6Addr::from(address.0).to_canonical();
-    (config.gateway_mac, gateways.iter().map(address).collect())
+    let address = |address: &Address| Ipv6Addr::from(address.octets()).to_canonical();
+    (config.gateway_mac.bytes(), gateways.iter().map(address).collect())
 }

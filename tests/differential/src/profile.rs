@@ -3,7 +3,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use filter_core::Address;
-use filter_core::abi::{Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{Mac, Prefix, SandboxConfig, SandboxFlags};
 use filter_dataplane::netlink::DeviceAddress;
 use filter_policy::{Operator, Sandbox, Sources, parse, validate};
 use ipnet::IpNet;
@@ -186,7 +186,7 @@ impl Profile {
             flags: 0,
             rejects_per_second: 1_000_000,
             rejects_burst: 1_000_000,
-            gateway_mac: GATEWAY_MAC,
+            gateway_mac: Mac::new(GATEWAY_MAC),
             own_mark: MARK.0,
             mark_mask: MARK.1,
             ..SandboxConfig::EMPTY
@@ -199,7 +199,7 @@ impl Profile {
             (self.reject, SandboxFlags::REJECT),
         ];
         config.flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
-        config.mac = if self.mac { SANDBOX_MAC } else { [0; 6] };
+        config.mac = if self.mac { Mac::new(SANDBOX_MAC) } else { Mac::NONE };
         if let Sources::Prefixes(sources) = &sandbox.sources {
             for (into, source) in config.sources.iter_mut().zip(sources) {
                 *into = prefix(source);

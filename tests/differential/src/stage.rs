@@ -169,5 +169,5 @@ fn living() -> Vec<(Address, u32, LivingValue)> {
 }
 
 fn covers(network: &Address, bits: u32, address: &Address) -> bool {
-    (u128::from_be_bytes(network.0) ^ u128::from_be_bytes(address.0)).leading_zeros() >= bits
+    (u128::from_be_bytes(network.octets()) ^ u128::from_be_bytes(address.octets())).leading_zeros() >= bits
 }

@@ -32,7 +32,7 @@ fn decode(bytes: &[u8]) -> Result<Event> {
     ensure!(bytes.len() == size_of::<Event>(), "an event of {} bytes", bytes.len());
     let u16 = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
     let u32 = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let address = |at: usize| Address(bytes[at..at + 16].try_into().expect("sixteen bytes"));
+    let address = |at: usize| Address::new(bytes[at..at + 16].try_into().expect("sixteen bytes"));
     Ok(Event {
         ktime: u64::from_ne_bytes(bytes[..8].try_into().expect("eight bytes")),
         source: address(8),

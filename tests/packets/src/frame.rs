@@ -253,7 +253,8 @@ impl Frame {
     pub fn shown(&self) -> Shown {
         let network = &self.network;
         let v4 = |at: usize| network.get(at..at + 4).map(|bytes| Address::v4(bytes.try_into().expect("four bytes")));
-        let v6 = |at: usize| network.get(at..at + 16).map(|bytes| Address(bytes.try_into().expect("sixteen bytes")));
+        let v6 =
+            |at: usize| network.get(at..at + 16).map(|bytes| Address::new(bytes.try_into().expect("sixteen bytes")));
         let addresses = match self.ethertype {
             ethertype::IPV4 => v4(12).zip(v4(16)),
             ethertype::IPV6 => v6(8).zip(v6(24)),

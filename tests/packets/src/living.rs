@@ -80,7 +80,7 @@ pub(crate) fn entries(of_sandboxes: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
         .filter(|(_, reason)| (*reason == Reason::ProtectedSandbox) == of_sandboxes)
         .map(|(text, reason)| {
             let (network, bits) = common(&prefix(text));
-            let key = [bits.to_ne_bytes().as_slice(), &network.0].concat();
+            let key = [bits.to_ne_bytes().as_slice(), &network.octets()].concat();
             (key, u32::from(reason.number()).to_ne_bytes().to_vec())
         })
         .collect();
@@ -90,7 +90,7 @@ pub(crate) fn entries(of_sandboxes: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Whether the first `bits` of two addresses are the same.
 pub(crate) fn covers(network: &Address, bits: u32, address: &Address) -> bool {
-    let differing = u128::from_be_bytes(network.0) ^ u128::from_be_bytes(address.0);
+    let differing = u128::from_be_bytes(network.octets()) ^ u128::from_be_bytes(address.octets());
     differing.leading_zeros() >= bits
 }
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, anyhow};
 use filter_core::Address;
-use filter_core::abi::{self, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{self, Mac, Prefix, SandboxConfig, SandboxFlags};
 use filter_policy::{Operator, Sandbox, Sources, parse, validate};
 use ipnet::IpNet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -209,7 +209,7 @@ impl Profile {
             rejects_burst,
             own_mark: if self == Profile::Unmarked { 0 } else { OWN_MARK },
             mark_mask: if self == Profile::Unmarked { 0 } else { MARK_MASK },
-            gateway_mac: GATEWAY_MAC,
+            gateway_mac: Mac::new(GATEWAY_MAC),
             ..SandboxConfig::EMPTY
         };
         match &sandbox.sources {
@@ -224,7 +224,7 @@ impl Profile {
         }
         if let Some(mac) = sandbox.mac {
             config.flags |= SandboxFlags::CHECK_MAC;
-            config.mac = mac;
+            config.mac = Mac::new(mac);
         }
         if sandbox.dhcp {
             config.flags |= SandboxFlags::DHCP;

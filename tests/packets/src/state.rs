@@ -179,8 +179,8 @@ impl Content {
 /// A flow's key at fixed offsets: a second opinion on the ABI.
 pub(crate) fn flow_key(key: &FlowKey) -> [u8; 48] {
     let mut bytes = [0; 48];
-    bytes[..16].copy_from_slice(&key.peer.0);
-    bytes[16..32].copy_from_slice(&key.local.0);
+    bytes[..16].copy_from_slice(&key.peer.octets());
+    bytes[16..32].copy_from_slice(&key.local.octets());
     bytes[32..34].copy_from_slice(&key.peer_port.to_ne_bytes());
     bytes[34..36].copy_from_slice(&key.local_port.to_ne_bytes());
     bytes[36] = key.protocol;

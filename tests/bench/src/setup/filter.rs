@@ -6,7 +6,7 @@ use crate::world::{CLIENT, DEVICE, ROUTER, World};
 use anyhow::{Context, Result};
 use aya::maps::HashMap;
 use filter_core::Address;
-use filter_core::abi::{FLOWS, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{FLOWS, Mac, Prefix, SandboxConfig, SandboxFlags};
 use filter_dataplane::netlink::DeviceAddress;
 use filter_dataplane::{Dataplane, Device, HookKind, Place, purge};
 use filter_policy::Attach;
@@ -59,7 +59,7 @@ fn config(device: &Device, reject: bool) -> SandboxConfig {
         rejects_burst: ALL_ANSWERS,
         own_mark: 0x50,
         mark_mask: 0xf0,
-        gateway_mac: device.gateway_mac,
+        gateway_mac: Mac::new(device.gateway_mac),
         source_count: 1,
         gateway_count: 1,
         ..SandboxConfig::EMPTY

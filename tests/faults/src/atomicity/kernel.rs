@@ -9,7 +9,7 @@ use super::swaps::Swaps;
 use super::{FIRST_PORT, Report, document, world};
 use anyhow::{Context, Result, anyhow};
 use filter_core::Address;
-use filter_core::abi::{FLOWS, Prefix, SandboxConfig};
+use filter_core::abi::{FLOWS, Mac, Prefix, SandboxConfig};
 use filter_dataplane::{Dataplane, Device, Place, Records};
 use filter_policy::{Operator, parse, validate};
 use std::net::IpAddr;
@@ -93,8 +93,12 @@ fn checked(document: &serde_json::Value) -> Result<filter_policy::Sandbox> {
 
 /// The attachment: its own addresses, and nobody is told of a denial.
 fn config(sandbox: &Sandbox) -> Result<SandboxConfig> {
-    let mut config =
-        SandboxConfig { incarnation: 1, flags: 0, gateway_mac: mac(&sandbox.gateway_mac)?, ..SandboxConfig::EMPTY };
+    let mut config = SandboxConfig {
+        incarnation: 1,
+        flags: 0,
+        gateway_mac: Mac::new(mac(&sandbox.gateway_mac)?),
+        ..SandboxConfig::EMPTY
+    };
     for (prefix, address) in config.sources.iter_mut().zip([IpAddr::from(sandbox.v4), sandbox.v6.into()]) {
         *prefix = Prefix::new(Address::from(address), 128);
         config.source_count += 1;
