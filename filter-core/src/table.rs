@@ -1,43 +1,51 @@
 //! A policy's addresses: ranges with their answers in a search tree that is built once and never changed.
 //!
-//! The tree is one array of [`Page`]s of 1 KiB, so that the kernel holds it as the elements of one map and drops it in one piece. Asking
-//! the map for an element costs more than all that is done with it, so a page has room for two levels of the IPv4 tree: a top
-//! [`Node`] that divides the addresses at up to twelve places, and a node for each part, that divides it again. The first page has the
-//! policy's generation, the top of the IPv4 tree and the root of the IPv6 tree: a small policy is no more than that.
+//! The tree is one array of [`Page`]s of 704 bytes, so that the kernel holds it as the elements of one map and drops it in one piece.
+//! Asking the map for an element costs more than all that is done with it, so a page has room for two levels of the IPv4 tree: a top
+//! [`Node`] that divides the addresses at up to eight places, and a node for each part, that divides it again at up to twelve. The first
+//! page has the policy's generation, the top of the IPv4 tree and the root of the IPv6 tree: a small policy is no more than that, and
+//! with the map's own data it fills a kibibyte.
 
 use crate::Address;
 use crate::abi::Capture;
 
 /// Places where an IPv4 node divides.
 pub const V4_KEYS: usize = 12;
+/// Places where the top node of an IPv4 page divides.
+pub const V4_TOP_KEYS: usize = 8;
 /// Places where an IPv6 node divides.
 pub const V6_KEYS: usize = 3;
 /// Nodes in a page.
-pub const PAGE_NODES: usize = 16;
+pub const PAGE_NODES: usize = 11;
 /// Place in its page of the node that divides an IPv4 page; the nodes of its parts come behind it.
 pub const V4_TOP: usize = 0;
 /// Place of the root of the IPv6 tree in the first page.
-pub const V6_ROOT: usize = 14;
+pub const V6_ROOT: usize = V4_TOP + V4_TOP_KEYS + 2;
 
-/// Most pages on the way to an IPv4 answer: room for 800 million ranges.
+/// Most pages on the way to an IPv4 answer: room for 180 million ranges.
 const V4_PAGES: u32 = 4;
 /// Most levels of the IPv6 tree: room for 16 million ranges.
 const V6_LEVELS: u32 = 12;
+/// Bits of a place that tell a node of a page; the others tell the page.
+const NODE_BITS: u32 = 4;
 
-/// A place where a table divides addresses, or its header.
+/// A place where a table divides addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Node {
     /// The last address of each part but the last, ascending; unused ones hold the last address of all. In host order; an
     /// IPv6 address is four words, the most significant first.
     pub keys: [u32; V4_KEYS],
-    /// In a leaf the answer of each part, the last one repeated. Else a place in four bytes, host order. In the top node of an IPv4
-    /// page: that of the first part's node in the page. In another IPv4 node: the page of the first part. In an IPv6 node: that of the
-    /// first child, counted in nodes from the first page on. In the top node of the first page the generation and the capture come
-    /// behind the place: whoever searches the tree has them at hand.
-    pub parts: [u8; 15],
-    /// Whether something is below the node.
-    pub inner: u8,
+    /// In a leaf the answers of the parts, four to a word, the first in the lowest bits. Else the last word is not zero, and the first
+    /// tells what is below the first part: of an IPv4 node the index of a page, of an IPv6 node its [`place`]; the other parts follow.
+    /// The top node of an IPv4 page needs neither; in the first page it has the policy's header.
+    words: [u32; 4],
+}
+
+/// The place of an IPv6 node, from the index of its page and of the node there.
+#[must_use]
+pub const fn place(page: u32, node: u32) -> u32 {
+    page << NODE_BITS | node
 }
 
 /// An element of a table.
@@ -53,41 +61,64 @@ impl Page {
     #[inline(always)]
     #[must_use]
     pub const fn generation(&self) -> u32 {
-        let parts = &self.0[V4_TOP].parts;
-        u32::from_ne_bytes([parts[4], parts[5], parts[6], parts[7]])
+        self.0[V4_TOP].words[1]
     }
 
     /// Of the first page: the number of the policy's [`Capture`].
     #[inline(always)]
     #[must_use]
     pub const fn capture(&self) -> u8 {
-        self.0[V4_TOP].parts[8]
+        self.0[V4_TOP].words[2] as u8
     }
 
-    /// Makes this the first page of a policy.
-    pub fn set_policy(&mut self, generation: u32, capture: Capture) {
-        let parts = &mut self.0[V4_TOP].parts;
-        parts[4..8].copy_from_slice(&generation.to_ne_bytes());
-        parts[8] = capture as u8;
-    }
-
+    /// Of the first page: which of the slot's two attachments the policy goes with, 0 or 1.
     #[inline(always)]
-    fn node(&self, at: u32) -> &Node {
-        &self.0[at as usize & (PAGE_NODES - 1)]
+    #[must_use]
+    pub const fn attachment(&self) -> u32 {
+        self.0[V4_TOP].words[2] >> 8 & 1
+    }
+
+    /// Of the first page: sets [`Self::attachment`].
+    pub const fn set_attachment(&mut self, which: u32) {
+        let word = &mut self.0[V4_TOP].words[2];
+        *word = *word & 0xff | (which & 1) << 8;
+    }
+
+    /// Makes this the first page of a policy, which goes with the first attachment.
+    pub fn set_policy(&mut self, generation: u32, capture: Capture) {
+        let words = &mut self.0[V4_TOP].words;
+        words[1] = generation;
+        words[2] = capture as u32;
     }
 }
 
 impl Node {
     /// A node that divides nothing and answers 0.
-    pub const EMPTY: Node = Node { keys: [u32::MAX; V4_KEYS], parts: [0; 15], inner: 0 };
+    pub const EMPTY: Node = Node { keys: [u32::MAX; V4_KEYS], words: [0; 4] };
+
+    /// Makes this a leaf; the last answer is that of all parts behind it.
+    pub fn set_answers(&mut self, answers: &[u8]) {
+        let last = answers.last().copied().unwrap_or(0);
+        for (nth, word) in self.words.iter_mut().enumerate() {
+            let answer = |at: usize| answers.get(4 * nth + at).copied().unwrap_or(last);
+            *word = u32::from_le_bytes([answer(0), answer(1), answer(2), answer(3)]);
+        }
+        // No node has so many parts: the place of the last one tells a leaf.
+        self.words[3] &= 0x00ff_ffff;
+    }
+
+    /// Makes this an inner node: what is below its parts begins there.
+    pub const fn set_below(&mut self, place: u32) {
+        self.words = [place, 0, 0, INNER];
+    }
 
     #[inline(always)]
-    fn part_v4(&self, address: u32) -> u32 {
+    fn part_v4<const KEYS: usize>(&self, address: u32) -> u32 {
         // The high half of a difference is all ones where the key is less. A comparison would become a branch, which the
         // processor mispredicts and the verifier follows both ways.
         let mut less = 0_u64;
-        for key in self.keys {
-            less = less.wrapping_add(u64::from(key).wrapping_sub(u64::from(address)) >> 32);
+        for at in 0..KEYS {
+            less = less.wrapping_add(u64::from(self.keys[at]).wrapping_sub(u64::from(address)) >> 32);
         }
         (less.wrapping_neg() & 15) as u32
     }
@@ -105,12 +136,16 @@ impl Node {
 
     #[inline(always)]
     fn step(&self, part: u32) -> Step {
-        if self.inner == 0 {
-            return Step::Answer(self.parts[(part & 15).min(14) as usize]);
+        if self.words[3] & INNER != 0 {
+            return Step::Below(self.words[0].wrapping_add(part));
         }
-        Step::Below(u32::from_ne_bytes([self.parts[0], self.parts[1], self.parts[2], self.parts[3]]).wrapping_add(part))
+        let word = self.words[(part >> 2) as usize & 3];
+        Step::Answer((word >> ((part & 3) * 8)) as u8)
     }
 }
+
+/// In the last word of a node: it is no leaf.
+const INNER: u32 = 1 << 24;
 
 enum Step {
     Answer(u8),
@@ -140,13 +175,9 @@ pub fn find<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Op
 fn find_v4<P: Pages + ?Sized>(pages: &P, first: &Page, address: u32) -> Option<u8> {
     let mut page = first;
     for _ in 0..V4_PAGES {
-        let top = &page.0[V4_TOP];
-        let place = match top.step(top.part_v4(address)) {
-            Step::Answer(answer) => return Some(answer),
-            Step::Below(place) => place,
-        };
-        let node = page.node(place);
-        match node.step(node.part_v4(address)) {
+        let part = page.0[V4_TOP].part_v4::<V4_TOP_KEYS>(address);
+        let node = page.0.get(V4_TOP + 1 + part as usize)?;
+        match node.step(node.part_v4::<V4_KEYS>(address)) {
             Step::Answer(answer) => return Some(answer),
             Step::Below(index) => page = pages.page(index)?,
         }
@@ -160,12 +191,15 @@ fn find_v6<P: Pages + ?Sized>(pages: &P, first: &Page, high: u64, low: u64) -> O
     for _ in 0..V6_LEVELS {
         match node.step(node.part_v6(high, low)) {
             Step::Answer(answer) => return Some(answer),
-            Step::Below(place) => node = pages.page(place / PAGE_NODES as u32)?.node(place),
+            Step::Below(place) => {
+                let nth = place & ((1 << NODE_BITS) - 1);
+                node = pages.page(place >> NODE_BITS)?.0.get(nth as usize)?;
+            }
         }
     }
     None
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
-const _: () = assert!(size_of::<Page>() == 1024);
-const _: () = assert!(V4_TOP + V4_KEYS + 1 < V6_ROOT);
+const _: () = assert!(size_of::<Page>() == 704);
+const _: () = assert!(V6_ROOT < PAGE_NODES && PAGE_NODES <= 1 << NODE_BITS);

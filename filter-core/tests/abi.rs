@@ -22,15 +22,14 @@ fn layouts_of_version_4() {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
-    layout!(Node: 64 aligned 8 { keys: 0, parts: 48, inner: 63 });
-    assert_eq!((size_of::<Page>(), size_of::<Rows>()), (1024, 592));
+    assert_eq!((size_of::<Node>(), size_of::<Page>(), size_of::<Rows>()), (64, 704, 592));
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
     layout!(SandboxConfig: 704 aligned 8 {
         incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
         own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 40, source_count: 48, gateway_count: 50, inbound_count: 52,
-        pad: 54, since: 56, pad2: 60, sources: 64, gateways: 320, inbound: 448,
+        pad: 54, sources: 64, gateways: 320, inbound: 448,
     });
     layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
     layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });

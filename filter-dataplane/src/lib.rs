@@ -174,7 +174,6 @@ impl Dataplane {
         if self.attachment(place)? == Attachment::Gone {
             return Ok(false);
         }
-        self.shared.forget_announced(place.slot)?;
         let pins = &self.pins;
         instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place)
     }

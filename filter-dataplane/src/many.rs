@@ -135,16 +135,7 @@ impl Dataplane {
         if announces {
             fail_point("update.configured");
         }
-        let announced: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
         self.go_on(sandboxes, &made, &mut outcomes, Shared::switch);
-        for (((one, change), outcome), announced) in sandboxes.iter().zip(&made).zip(&outcomes).zip(announced) {
-            if let (true, Some(change), Err(_)) = (announced, change, outcome)
-                && let Err(error) = self.shared.take_back(one.slot, change)
-            {
-                let slot = one.slot;
-                tracing::error!(%error, slot, "cannot take back what was announced for a policy that did not come");
-            }
-        }
         outcomes
     }
 

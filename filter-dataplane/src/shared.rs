@@ -40,8 +40,8 @@ pub(crate) struct Contents {
 /// What takes the place of a slot's policy, and perhaps of its attachment, in the kernel, but in no slot yet.
 pub(crate) struct Change {
     policy: Prepared,
-    /// The attachment that holds, and it together with the one that the policy brings.
-    announced: Option<(SandboxConfig, Config)>,
+    /// The attachment that the policy brings, and its place.
+    announced: Option<(u32, Config)>,
 }
 
 impl Change {
@@ -84,11 +84,16 @@ impl Shared {
         pinned(pins, "EVENTS", Map::RingBuf)
     }
 
-    /// Puts a policy's table beside whatever is in use.
-    pub(crate) fn prepare(compiled: &Compiled) -> Result<Prepared, Error> {
+    /// Puts a policy's table beside whatever is in use; it goes with this one of the slot's attachments.
+    fn prepare(compiled: &Compiled, which: u32) -> Result<Prepared, Error> {
         let room = u32::try_from(compiled.pages.len()).unwrap_or(u32::MAX).max(1);
-        let table = Table::create(room, INNER_MAP).map_err(Error::map("POLICIES"))?;
+        let mut table = Table::create(room, INNER_MAP).map_err(Error::map("POLICIES"))?;
         sys::array_fill(table.map().fd(), &compiled.pages, "POLICIES")?;
+        if let (Some(first), 1) = (compiled.pages.first(), which) {
+            let mut first = *first;
+            first.set_attachment(which);
+            table.set(0, Pod(first), 0).map_err(Error::map("POLICIES"))?;
+        }
         Ok(Prepared(table))
     }
 
@@ -99,7 +104,7 @@ impl Shared {
             config: new_config(config)?,
             rows: Counts::create(1, 0).map_err(Error::map("COUNTERS"))?,
             flows: Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?,
-            policy: Shared::prepare(policy)?,
+            policy: Shared::prepare(policy, FIRST)?,
         })
     }
 
@@ -107,10 +112,10 @@ impl Shared {
     pub(crate) fn fill(&mut self, slots: &[(u32, &Contents)]) -> Vec<Result<(), Error>> {
         let Shared { sandboxes, policies, counters, flows, .. } = self;
         let stored = together([
-            Box::new(|| store("attach.counters", counters, slots, |contents| &contents.rows)),
-            Box::new(|| store("attach.flows", flows, slots, |contents| &contents.flows)),
-            Box::new(|| store("attach.config", sandboxes, slots, |contents| &contents.config)),
-            Box::new(|| store("attach.policy", policies, slots, |contents| &contents.policy.0)),
+            Box::new(|| store("attach.counters", counters, slots, |slot| slot, |contents| &contents.rows)),
+            Box::new(|| store("attach.flows", flows, slots, |slot| slot, |contents| &contents.flows)),
+            Box::new(|| store("attach.config", sandboxes, slots, first_attachment, |contents| &contents.config)),
+            Box::new(|| store("attach.policy", policies, slots, |slot| slot, |contents| &contents.policy.0)),
         ]);
         let mut filled: Vec<Result<(), Error>> = slots.iter().map(|_| Ok(())).collect();
         for outcomes in stored {
@@ -121,13 +126,14 @@ impl Shared {
 
     /// Fills the slot `to`, which no device belongs to, with an attachment, counters at zero and the very policy of `from`.
     pub(crate) fn shadow(&mut self, from: u32, to: u32, config: &SandboxConfig) -> Result<(), Error> {
+        let which = self.header(from)?.ok_or(Error::Empty { slot: from })?.attachment();
         let Shared { sandboxes, policies, counters, .. } = self;
         let config = new_config(config)?;
         let rows = Counts::create(1, 0).map_err(Error::map("COUNTERS"))?;
         let policy = policies.get(from)?.ok_or(Error::Empty { slot: from })?;
         let set = together([
             Box::new(|| counters.set(to, &rows)),
-            Box::new(|| sandboxes.set(to, &config)),
+            Box::new(|| sandboxes.set(abi::attachment(to, which), &config)),
             Box::new(|| policies.set(to, &policy)),
         ]);
         set.into_iter().collect()
@@ -135,31 +141,29 @@ impl Shared {
 
     /// Makes what is to take the place of a slot's policy, and of its attachment where that is told and another one.
     pub(crate) fn change(&self, slot: u32, config: Option<&SandboxConfig>, policy: &Compiled) -> Result<Change, Error> {
-        let announced = match config {
+        let held = self.header(slot)?.map_or(FIRST, |header| header.attachment());
+        let changed = match config {
             None => None,
-            Some(config) => match self.config(slot)?.ok_or(Error::Empty { slot })? {
-                before if before == *config => None,
-                before => Some((before, announcement(&before, config, policy.generation())?)),
-            },
+            Some(config) => (self.config(slot)?.ok_or(Error::Empty { slot })? != *config).then_some(config),
         };
-        Ok(Change { policy: Shared::prepare(policy)?, announced })
+        let which = if changed.is_some() { held ^ 1 } else { held };
+        let announced = match changed {
+            None => None,
+            Some(config) => Some((abi::attachment(slot, which), new_config(config)?)),
+        };
+        Ok(Change { policy: Shared::prepare(policy, which)?, announced })
     }
 
     /// Writes, beside the attachment of each slot, the one that takes its place when its policy comes. Tells of each what came of
     /// it.
     pub(crate) fn announce(&mut self, changes: &[(u32, &Change)]) -> Vec<Result<(), Error>> {
-        let values = changes.iter().filter_map(|(slot, change)| Some((*slot, &change.announced.as_ref()?.1)));
-        let values: Vec<_> = values.collect();
+        let announced = changes.iter().filter_map(|(_, change)| change.announced.as_ref());
+        let values: Vec<_> = announced.map(|(place, config)| (*place, config)).collect();
         let mut stored = self.sandboxes.store(&values).into_iter();
         let outcome = |(_, change): &(u32, &Change)| {
             if change.announces() { stored.next().expect("an outcome for each that was stored") } else { Ok(()) }
         };
         changes.iter().map(outcome).collect()
-    }
-
-    /// Takes back what was announced for a policy that did not come.
-    pub(crate) fn take_back(&mut self, slot: u32, change: &Change) -> Result<(), Error> {
-        change.announced.as_ref().map_or(Ok(()), |(before, _)| self.set_config(slot, before))
     }
 
     /// Switches each slot to its policy by one pointer. Effective at once; returns after a grace period, when no packet is judged by
@@ -171,39 +175,32 @@ impl Shared {
 
     /// Writes a slot's attachment, by one pointer too.
     pub(crate) fn set_config(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
-        self.sandboxes.set(slot, &new_config(config)?)
+        let which = self.header(slot)?.map_or(FIRST, |header| header.attachment());
+        self.sandboxes.set(abi::attachment(slot, which), &new_config(config)?)
     }
 
-    /// Takes away an attachment whose policy has not come.
-    pub(crate) fn forget_announced(&mut self, slot: u32) -> Result<(), Error> {
-        let Some(value) = self.sandboxes.get(slot)? else {
-            return Ok(());
-        };
-        let next = value.get(&1, 0).map_err(Error::map("SANDBOXES"))?.0;
-        match self.config(slot)? {
-            Some(config) if next.since > self.generation(slot)?.unwrap_or(0) => self.set_config(slot, &config),
-            _ => Ok(()),
-        }
-    }
-
-    /// The attachment in a slot that holds under the policy there, if there is one.
+    /// The attachment in a slot that holds under the policy there, or where there is none, any.
     pub(crate) fn config(&self, slot: u32) -> Result<Option<SandboxConfig>, Error> {
-        let Some(value) = self.sandboxes.get(slot)? else {
-            return Ok(None);
-        };
-        let [first, next] = [0, 1].map(|at| value.get(&at, 0).map_err(Error::map("SANDBOXES")));
-        let (first, next) = (first?.0, next?.0);
-        let holds = next.since != 0 && next.since <= self.generation(slot)?.unwrap_or(0);
-        Ok(Some(if holds { SandboxConfig { since: 0, ..next } } else { first }))
+        let places = self.header(slot)?.map_or(vec![FIRST, FIRST ^ 1], |header| vec![header.attachment()]);
+        for which in places {
+            if let Some(value) = self.sandboxes.get(abi::attachment(slot, which))? {
+                return Ok(Some(value.get(&0, 0).map_err(Error::map("SANDBOXES"))?.0));
+            }
+        }
+        Ok(None)
     }
 
     /// The generation of the policy in a slot, if there is one.
     pub(crate) fn generation(&self, slot: u32) -> Result<Option<u32>, Error> {
+        Ok(self.header(slot)?.map(|header| header.generation()))
+    }
+
+    /// The first page of the policy in a slot, if there is one.
+    fn header(&self, slot: u32) -> Result<Option<Page>, Error> {
         let Some(policy) = self.policies.get(slot)? else {
             return Ok(None);
         };
-        let first = policy.get(&0, 0).map_err(Error::map("POLICIES"))?;
-        Ok(Some(first.0.generation()))
+        Ok(Some(policy.get(&0, 0).map_err(Error::map("POLICIES"))?.0))
     }
 
     /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
@@ -241,7 +238,8 @@ impl Shared {
 
     /// Whether a slot holds anything.
     pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
-        Ok(self.sandboxes.get(slot)?.is_some()
+        Ok(self.sandboxes.get(abi::attachment(slot, FIRST))?.is_some()
+            || self.sandboxes.get(abi::attachment(slot, FIRST ^ 1))?.is_some()
             || self.policies.get(slot)?.is_some()
             || self.counters.get(slot)?.is_some()
             || self.flows.get(slot)?.is_some())
@@ -249,10 +247,13 @@ impl Shared {
 
     /// Empties a slot. When this returns no packet uses what was in it.
     pub(crate) fn clear(pins: &Pins, slot: u32) -> Result<(), Error> {
-        let cleared = together(["POLICIES", "COUNTERS", "FLOWS", "SANDBOXES"].map(|map| -> Call<'_, _> {
+        let [first, second] = [FIRST, FIRST ^ 1].map(|which| abi::attachment(slot, which));
+        let all =
+            [("POLICIES", slot), ("COUNTERS", slot), ("FLOWS", slot), ("SANDBOXES", first), ("SANDBOXES", second)];
+        let cleared = together(all.map(|(map, at)| -> Call<'_, _> {
             Box::new(move || {
                 let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
-                sys::map_delete(data.fd(), slot, map)?;
+                sys::map_delete(data.fd(), at, map)?;
                 fail_point(format_args!("detach.{map}.cleared"));
                 Ok(())
             })
@@ -277,23 +278,24 @@ fn store<V: FromMapData + InnerMap>(
     point: &str,
     outer: &mut Outer<V>,
     slots: &[(u32, &Contents)],
+    place: impl Fn(u32) -> u32,
     part: impl Fn(&Contents) -> &V,
 ) -> Vec<Result<(), Error>> {
-    let entries: Vec<_> = slots.iter().map(|(slot, contents)| (*slot, part(contents))).collect();
+    let entries: Vec<_> = slots.iter().map(|(slot, contents)| (place(*slot), part(contents))).collect();
     let outcomes = outer.store(&entries);
     fail_point(point);
     outcomes
 }
 
-/// An attachment together with the one that takes its place when the policy of `generation` comes.
-fn announcement(config: &SandboxConfig, next: &SandboxConfig, generation: u32) -> Result<Config, Error> {
-    let mut value = new_config(config)?;
-    value.set(1, Pod(SandboxConfig { since: generation, ..*next }), 0).map_err(Error::map("SANDBOXES"))?;
-    Ok(value)
+/// Where a new slot has its attachment.
+const FIRST: u32 = 0;
+
+fn first_attachment(slot: u32) -> u32 {
+    abi::attachment(slot, FIRST)
 }
 
 fn new_config(config: &SandboxConfig) -> Result<Config, Error> {
-    let mut value = Config::create(2, 0).map_err(Error::map("SANDBOXES"))?;
+    let mut value = Config::create(1, 0).map_err(Error::map("SANDBOXES"))?;
     value.set(0, Pod(*config), 0).map_err(Error::map("SANDBOXES"))?;
     Ok(value)
 }

@@ -22,9 +22,10 @@ impl Attachment {
     /// Finds the sandbox; counts a stray when there is none.
     #[inline(always)]
     pub fn of(ctx: &TcContext) -> Option<Attachment> {
-        let found = slot_of(ctx.skb.skb).and_then(|slot| {
-            let generation = POLICIES.get(slot).and_then(|table| table.get(FIRST)).map_or(0, Page::generation);
-            Attachment::under(slot, generation)
+        let found = slot_of(ctx.skb.skb).and_then(|slot| match POLICIES.get(slot).and_then(|table| table.get(FIRST)) {
+            Some(first) => Attachment::under(slot, first),
+            // Nothing says which.
+            None => Attachment::at(slot, 0, 0).or(Attachment::at(slot, 1, 0)),
         });
         if found.is_none() {
             emit::stray();
@@ -38,18 +39,23 @@ impl Attachment {
         let slot = slot_of(skb)?;
         let table = POLICIES.get(slot)?;
         let first = table.get(FIRST)?;
-        Some((Attachment::under(slot, first.generation())?, Policy { slot, table, first }))
+        Some((Attachment::under(slot, first)?, Policy { slot, table, first }))
     }
 
     #[inline(always)]
-    fn under(slot: u32, generation: u32) -> Option<Attachment> {
-        let sandboxes = SANDBOXES.get(slot)?;
-        let (first, next) = (sandboxes.get(0)?, sandboxes.get(1)?);
-        let sandbox = if next.since != 0 && next.since <= generation { next } else { first };
+    fn under(slot: u32, policy: &Page) -> Option<Attachment> {
+        Attachment::at(slot, policy.attachment(), policy.generation())
+    }
+
+    #[inline(always)]
+    fn at(slot: u32, which: u32, generation: u32) -> Option<Attachment> {
+        let sandbox = SANDBOXES.get(abi::attachment(slot, which))?.get(ONLY)?;
         Some(Attachment { slot, generation, sandbox })
     }
 }
 
+/// Index of an attachment in its map.
+const ONLY: u32 = 0;
 /// Index of a policy's first page.
 const FIRST: u32 = 0;
 

@@ -6,7 +6,7 @@ use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
-use crate::plain::{InPlace, PASSED};
+use crate::plain::InPlace;
 use crate::{DROP, NEXT, checksum, emit, reject};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
@@ -16,16 +16,10 @@ use filter_core::decide::plain::{self, Head};
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
-    if plain_from_sandbox(ctx.skb.skb) == PASSED { NEXT } else { judge(&ctx) }
+    pass_plain(ctx.skb.skb).map_or_else(|| judge(&ctx), |()| NEXT)
 }
 
-/// Lets a plain packet pass that the lists allow. A function of its own, because it has a stack of its own then.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn plain_from_sandbox(skb: *mut __sk_buff) -> u32 {
-    pass_plain(skb).map_or(0, |()| PASSED)
-}
-
+/// Lets a plain packet pass that the lists allow.
 #[inline(always)]
 fn pass_plain(skb: *mut __sk_buff) -> Option<()> {
     let (attachment, policy) = Attachment::with_policy(skb)?;

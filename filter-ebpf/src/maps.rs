@@ -36,9 +36,9 @@ pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES a
 #[btf_map]
 pub static PROTECTED_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::new();
 
-/// Attachment by slot: the one that holds, and the one that a policy to come brings with it.
+/// Two attachments a slot, by [`abi::attachment`]: the policy says which of them holds.
 #[btf_map]
-pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 2>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { 2 * abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
 /// The pages of a policy's table; as many as the policy needs.
 pub type Table = Array<Page, 1, { BPF_F_INNER_MAP as usize }>;

@@ -26,9 +26,6 @@ macro_rules! load {
     }};
 }
 
-/// What a function answers that has let a packet pass.
-pub const PASSED: u32 = 1;
-
 /// The linear part of a packet.
 pub struct InPlace {
     skb: *const __sk_buff,

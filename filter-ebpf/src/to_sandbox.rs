@@ -6,7 +6,7 @@ use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
-use crate::plain::{InPlace, PASSED};
+use crate::plain::InPlace;
 use crate::{DROP, NEXT, emit};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
@@ -18,16 +18,10 @@ use filter_core::decide_inbound;
 pub fn to_sandbox(ctx: TcContext) -> i32 {
     // SAFETY: the context of a classifier is valid while it runs.
     let mark = unsafe { (*ctx.skb.skb).mark };
-    if plain_to_sandbox(ctx.skb.skb, mark) == PASSED { NEXT } else { judge(&ctx, mark) }
+    pass_plain(ctx.skb.skb, mark).map_or_else(|| judge(&ctx, mark), |()| NEXT)
 }
 
-/// Lets a plain packet pass that the lists allow. A function of its own, because it has a stack of its own then.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn plain_to_sandbox(skb: *mut __sk_buff, mark: u32) -> u32 {
-    pass_plain(skb, mark).map_or(0, |()| PASSED)
-}
-
+/// Lets a plain packet pass that the lists allow.
 #[inline(always)]
 fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
     let (attachment, policy) = Attachment::with_policy(skb)?;

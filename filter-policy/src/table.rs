@@ -1,7 +1,7 @@
 //! Builds the search tree of [`filter_core::table`] from ranges.
 
 use filter_core::abi::Capture;
-use filter_core::table::{Node, PAGE_NODES, Page, V4_KEYS, V4_TOP, V6_KEYS, V6_ROOT};
+use filter_core::table::{Node, Page, V4_KEYS, V4_TOP, V4_TOP_KEYS, V6_KEYS, V6_ROOT, place};
 
 /// Addresses from the end of the range before up to and including `last`, and their answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) fn build(generation: u32, capture: Capture, v4: &[Range], v6: &[Range
 /// Parts of an IPv4 node.
 const V4_PARTS: usize = V4_KEYS + 1;
 /// Parts of an IPv4 page.
-const V4_PAGE_PARTS: usize = V4_PARTS * V4_PARTS;
+const V4_PAGE_PARTS: usize = V4_PARTS * (V4_TOP_KEYS + 1);
 
 /// The IPv4 tree, page by page: the pages of each level behind those of the one above it.
 fn v4_pages(ranges: &[Range]) -> Vec<Page> {
@@ -40,10 +40,9 @@ fn v4_pages(ranges: &[Range]) -> Vec<Page> {
             let first = nth * V4_PAGE_PARTS;
             pages.push(v4_page(chunk, |at, node| {
                 if height == 0 {
-                    let theirs = &answers[first + at..(first + at + V4_PARTS).min(first + chunk.len())];
-                    node.parts = std::array::from_fn(|part| theirs[part.min(theirs.len() - 1)]);
+                    node.set_answers(&answers[first + at..(first + at + V4_PARTS).min(first + chunk.len())]);
                 } else {
-                    point(node, below + first + at);
+                    node.set_below(index(below + first + at));
                 }
             }));
         }
@@ -64,11 +63,15 @@ fn v4_page(lasts: &[u32], fill: impl Fn(usize, &mut Node)) -> Page {
     let ends: Vec<u32> = lasts.chunks(V4_PARTS).map(|chunk| chunk[chunk.len() - 1]).collect();
     let top = &mut page.0[V4_TOP];
     divide(top, &ends);
-    point(top, V4_TOP + 1);
     page
 }
 
-/// Adds the IPv6 tree: its root to the first page, the nodes of each level behind those of the one above it to pages of their own.
+/// Parts of an IPv6 node.
+const V6_PARTS: usize = V6_KEYS + 1;
+/// Families of nodes, the children of one, that a page has room for.
+const PAGE_FAMILIES: usize = 2;
+
+/// Adds the IPv6 tree: its root to the first page, the families of each level behind those of the one above it to pages of their own.
 fn add_v6(pages: &mut Vec<Page>, ranges: &[Range]) {
     let divided = |lasts: &[u128]| {
         let mut node = Node::EMPTY;
@@ -79,42 +82,43 @@ fn add_v6(pages: &mut Vec<Page>, ranges: &[Range]) {
         node
     };
     let mut lasts: Vec<u128> = ranges.iter().map(|range| range.last).collect();
-    let leaves = lasts.chunks(V6_KEYS + 1).zip(ranges.chunks(V6_KEYS + 1)).map(|(lasts, ranges)| {
-        let parts = std::array::from_fn(|at| ranges[at.min(ranges.len() - 1)].answer);
-        Node { parts, ..divided(lasts) }
+    let leaves = lasts.chunks(V6_PARTS).zip(ranges.chunks(V6_PARTS)).map(|(lasts, ranges)| {
+        let mut node = divided(lasts);
+        node.set_answers(&ranges.iter().map(|range| range.answer).collect::<Vec<u8>>());
+        node
     });
     let mut levels: Vec<Vec<Node>> = vec![leaves.collect()];
     while levels[levels.len() - 1].len() > 1 {
-        lasts = lasts.chunks(V6_KEYS + 1).map(|chunk| chunk[chunk.len() - 1]).collect();
-        levels.push(lasts.chunks(V6_KEYS + 1).map(divided).collect());
+        lasts = lasts.chunks(V6_PARTS).map(|chunk| chunk[chunk.len() - 1]).collect();
+        levels.push(lasts.chunks(V6_PARTS).map(divided).collect());
     }
-    let first = pages.len() * PAGE_NODES;
-    let mut nodes: Vec<Node> = Vec::new();
+    let first = pages.len();
+    let mut families: Vec<Vec<Node>> = Vec::new();
     let mut root = true;
     while let Some(mut level) = levels.pop() {
-        let below = first + nodes.len() + if root { 0 } else { level.len() };
+        let below = families.len() + if root { 0 } else { level.len().div_ceil(V6_PARTS) };
         if !levels.is_empty() {
-            for (place, node) in (below..).step_by(V6_KEYS + 1).zip(&mut level) {
-                point(node, place);
+            for (family, node) in (below..).zip(&mut level) {
+                let at = family % PAGE_FAMILIES * V6_PARTS;
+                node.set_below(place(index(first + family / PAGE_FAMILIES), index(at)));
             }
         }
         if root {
             pages[0].0[V6_ROOT] = level[0];
             root = false;
         } else {
-            nodes.append(&mut level);
+            families.extend(level.chunks(V6_PARTS).map(<[Node]>::to_vec));
         }
     }
-    pages.extend(nodes.chunks(PAGE_NODES).map(|chunk| {
+    pages.extend(families.chunks(PAGE_FAMILIES).map(|families| {
         let mut page = Page::EMPTY;
-        page.0[..chunk.len()].copy_from_slice(chunk);
+        for (family, nodes) in families.iter().zip(page.0.chunks_mut(V6_PARTS)) {
+            nodes[..family.len()].copy_from_slice(family);
+        }
         page
     }));
 }
 
-/// Tells where what is below a node is.
-fn point(node: &mut Node, place: usize) {
-    let place = u32::try_from(place).expect("a table has fewer nodes than IPv4 addresses");
-    node.parts[..4].copy_from_slice(&place.to_ne_bytes());
-    node.inner = 1;
+fn index(at: usize) -> u32 {
+    u32::try_from(at).expect("a table has fewer nodes than IPv4 addresses")
 }

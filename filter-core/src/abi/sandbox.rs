@@ -74,8 +74,9 @@ impl Mac {
     }
 }
 
-/// What is fixed about one attachment: who it may be, who its gateway is. A slot has two, so that an update of the attachment takes effect
-/// with the policy that comes with it and not before: [`Self::since`].
+/// What is fixed about one attachment: who it may be, who its gateway is. A slot has room for two, and a policy says which of them it goes
+/// with ([`Page::attachment`](crate::table::Page::attachment)): an update of the attachment takes effect with the policy that comes with
+/// it and not before. Their places in the array of maps: [`attachment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SandboxConfig {
@@ -106,17 +107,20 @@ pub struct SandboxConfig {
     /// Prefixes in use in `inbound`.
     pub inbound_count: u16,
     /// Zero.
-    pub pad: [u8; 2],
-    /// Of the second configuration of a slot: the generation of the policy from which on it takes the place of the first. 0: never.
-    pub since: u32,
-    /// Zero.
-    pub pad2: u32,
+    pub pad: [u8; 10],
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
     pub gateways: [Address; SandboxConfig::MAX_GATEWAYS],
     /// Who may open connections to it.
     pub inbound: [Prefix; SandboxConfig::MAX_INBOUND],
+}
+
+/// Where one of a slot's two attachments is.
+#[inline(always)]
+#[must_use]
+pub const fn attachment(slot: u32, which: u32) -> u32 {
+    slot << 1 | which & 1
 }
 
 impl SandboxConfig {
@@ -153,9 +157,7 @@ impl SandboxConfig {
         source_count: 0,
         gateway_count: 0,
         inbound_count: 0,
-        pad: [0; 2],
-        since: 0,
-        pad2: 0,
+        pad: [0; 10],
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
         inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION};
-use filter_core::table::{Node, Page, V4_TOP};
+use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION, attachment};
+use filter_core::table::{Node, Page, V4_KEYS, V4_TOP};
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -83,14 +83,16 @@ impl Maps {
     fn slot(&self, index: u32, root: &Path) -> Result<Slot> {
         let mut slot =
             Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
+        let mut places = vec![0, 1];
         if let Some(policy) = found(self.policies.get(&index, 0))? {
             let bytes = policy.get(&0, 0).context("a policy without a first page")?;
-            slot.generation = Some(word(&bytes, V4_TOP * size_of::<Node>() + offset_of!(Node, parts) + 4));
+            let header = V4_TOP * size_of::<Node>() + size_of::<[u32; V4_KEYS]>();
+            slot.generation = Some(word(&bytes, header + 4));
+            places = vec![word(&bytes, header + 8) >> 8];
         }
-        if let Some(configs) = found(self.sandboxes.get(&index, 0))? {
-            let (first, next) = (configs.get(&0, 0)?, configs.get(&1, 0)?);
-            let since = word(&next, offset_of!(SandboxConfig, since));
-            let bytes = if since != 0 && slot.generation >= Some(since) { next } else { first };
+        for which in places {
+            let Some(config) = found(self.sandboxes.get(&attachment(index, which), 0))? else { continue };
+            let bytes = config.get(&0, 0)?;
             let word = |at| word(&bytes, at);
             let at = offset_of!(SandboxConfig, inbound_count);
             slot.incarnation = Some(word(offset_of!(SandboxConfig, incarnation)));
