@@ -31,18 +31,32 @@ pub fn judge(ctx: &TcContext, frame: &Frame, flow: &Flow, verdict: Verdict) -> V
     if unharmed {
         return verdict;
     }
+    deny(verdict)
+}
+
+/// The verdict on a packet that is to be changed where it was judged.
+#[inline(always)]
+pub fn deny(verdict: Verdict) -> Verdict {
     Verdict { reason: Reason::MalformedTransport, change: FlowChange::None, ..verdict }
 }
 
-/// Whether a plain packet's checksum is complete, or left to the device where TCP or UDP has it, or behind.
+/// How a plain packet's checksum is.
+pub enum Summed {
+    /// Complete, or left to the device where TCP or UDP has it, or behind.
+    Well,
+    /// It was left to the device before that, and the packet has been cut short to find out.
+    Cut,
+}
+
+/// How a plain packet's checksum is; `None` when the walk is to judge it.
 #[inline(always)]
-pub fn is_plain(skb: *mut __sk_buff, packet: &Plain) -> bool {
+pub fn of_plain(skb: *mut __sk_buff, packet: &Plain) -> Option<Summed> {
     let layout = SKB.load();
+    let field = packet.transport + if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
     if layout == SkbLayout::UNKNOWN {
-        return is_plain_by_trying(skb, packet);
+        return Some(by_trying(skb, field));
     }
-    let field = if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
-    place(skb, layout).is_none_or(|place| place >= u64::from(packet.transport + field))
+    place(skb, layout).is_none_or(|place| place >= u64::from(field)).then_some(Summed::Well)
 }
 
 /// Where the checksum's field lies in a TCP and in a UDP header.
@@ -90,7 +104,7 @@ fn place(skb: *mut __sk_buff, layout: SkbLayout) -> Option<u64> {
 /// Changes no packet that passes: a packet that is summed up, or not at all, says so, because its checksum level can be raised (Linux 5.8).
 /// One that is left to a device cannot be cut before the checksum's place.
 #[inline(always)]
-fn is_plain_by_trying(skb: *mut __sk_buff, packet: &Plain) -> bool {
+fn by_trying(skb: *mut __sk_buff, field: u32) -> Summed {
     const QUERY: u64 = 0;
     const RAISE: u64 = 1;
     const LOWER: u64 = 2;
@@ -100,10 +114,9 @@ fn is_plain_by_trying(skb: *mut __sk_buff, packet: &Plain) -> bool {
         bpf_csum_level(skb, RAISE);
         if bpf_csum_level(skb, QUERY) >= 0 {
             bpf_csum_level(skb, LOWER);
-            return true;
+            return Summed::Well;
         }
-        let field = if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
-        bpf_skb_change_tail(skb, packet.transport + field + 1, 0) == INVALID
+        if bpf_skb_change_tail(skb, field + 1, 0) == INVALID { Summed::Well } else { Summed::Cut }
     }
 }
 

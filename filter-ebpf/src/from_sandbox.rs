@@ -3,6 +3,7 @@
 //! Attached through TCX (kernel 6.6), where a packet that passes goes on to the next program.
 
 use crate::attachment::Attachment;
+use crate::checksum::Summed;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
@@ -16,34 +17,38 @@ use filter_core::decide::plain::{self, Head};
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
-    pass_plain(ctx.skb.skb).map_or_else(|| judge(&ctx), |()| NEXT)
+    match pass_plain(ctx.skb.skb) {
+        Some(Summed::Well) => NEXT,
+        Some(Summed::Cut) => judge(&ctx, true),
+        None => judge(&ctx, false),
+    }
 }
 
-/// Lets a plain packet pass that the lists allow.
+/// Lets a plain packet pass that the lists allow, unless a device would change it.
 #[inline(always)]
-fn pass_plain(skb: *mut __sk_buff) -> Option<()> {
+fn pass_plain(skb: *mut __sk_buff) -> Option<Summed> {
     let (attachment, policy) = Attachment::with_policy(skb)?;
     let head = InPlace::new(skb);
     let allowed = plain::from_sandbox(&head, attachment.sandbox, &policy)?;
     let length = head.length();
-    if !checksum::is_plain(skb, &allowed.packet) {
-        return None;
+    if let Summed::Cut = checksum::of_plain(skb, &allowed.packet)? {
+        return Some(Summed::Cut);
     }
     #[cfg(feature = "record")]
     crate::record::write_plain(&attachment, &allowed, true);
     emit::count_outbound(attachment.slot, allowed.reason, length);
-    Some(())
+    Some(Summed::Well)
 }
 
 #[inline(always)]
-fn judge(ctx: &TcContext) -> i32 {
+fn judge(ctx: &TcContext, cut: bool) -> i32 {
     let frame = Frame::new(ctx);
     let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
         judged(ctx, |flow, sandbox, walk| decide(&frame, flow, sandbox, walk))
     else {
         return DROP;
     };
-    let verdict = checksum::judge(ctx, &frame, flow, verdict);
+    let verdict = if cut { checksum::deny(verdict) } else { checksum::judge(ctx, &frame, flow, verdict) };
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
 
     // The one exit.

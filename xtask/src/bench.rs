@@ -28,6 +28,9 @@ pub(crate) struct Kernel {
     /// The kernel program to measure
     #[arg(long, value_name = "PROGRAM", default_value = "filter", value_parser = ["filter", "slow"])]
     program: String,
+    /// Measure only what packets, or only what updates cost; writes nothing
+    #[arg(long, value_parser = ["packets", "updates"])]
+    only: Option<String>,
     /// Write nothing to docs
     #[arg(long)]
     dry: bool,
@@ -54,7 +57,10 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
     if let Some(seconds) = options.seconds {
         bench = bench.args(["--seconds", &seconds.to_string()]);
     }
-    if !options.short && !options.dry && options.program == "filter" {
+    if let Some(only) = &options.only {
+        bench = bench.args(["--only", only]);
+    }
+    if !options.short && !options.dry && options.only.is_none() && options.program == "filter" {
         bench = bench.arg("--write").arg(docs);
     }
     bench.become_it()

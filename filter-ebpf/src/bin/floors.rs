@@ -2,9 +2,11 @@
 #![no_std]
 #![no_main]
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::btf_maps::LpmTrie;
 use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::helpers::generated::{bpf_l3_csum_replace, bpf_redirect_neigh, bpf_skb_store_bytes};
 use aya_ebpf::macros::{btf_map, classifier};
 use aya_ebpf::programs::TcContext;
 
@@ -26,15 +28,60 @@ pub fn empty(_: TcContext) -> i32 {
 /// The least that an address list needs: the headers read in place, and one lookup.
 #[classifier]
 pub fn one_lookup(ctx: TcContext) -> i32 {
-    match destination(&ctx) {
+    lookup(address::<DESTINATION>(&ctx))
+}
+
+/// The same of a packet on its way back.
+#[classifier]
+pub fn one_lookup_back(ctx: TcContext) -> i32 {
+    lookup(address::<SOURCE>(&ctx))
+}
+
+#[inline(always)]
+fn lookup(address: Option<[u8; 16]>) -> i32 {
+    match address {
         Some(address) if PREFIXES.get(&Key::new(128, address)).is_some_and(|passes| *passes != 0) => TC_ACT_UNSPEC,
         _ => TC_ACT_SHOT,
     }
 }
 
-/// The destination of an IPv4 packet.
+/// Where an IPv4 header has its addresses.
+const SOURCE: usize = 12;
+const DESTINATION: usize = 16;
+
+/// The index of the device behind which everybody is.
+#[unsafe(no_mangle)]
+static UPLINK: Global<u32> = Global::new(0);
+
+/// Sends everything on, past the rest of the stack: what the kernel's forwarding changes in a packet is done here.
+#[classifier]
+pub fn past(ctx: TcContext) -> i32 {
+    const TTL: u32 = 14 + 8;
+    const CHECKSUM: u32 = 14 + 10;
+    const TWO_BYTES: u64 = 2;
+    let (skb, start) = (ctx.skb.skb, ctx.data());
+    if address::<DESTINATION>(&ctx).is_none() {
+        return TC_ACT_SHOT;
+    }
+    // SAFETY: the bytes lie before the end, as `address` has checked; the helpers check what they are given.
+    unsafe {
+        let ttl = *((start + TTL as usize) as *const u8);
+        let rest = *((start + TTL as usize + 1) as *const u8);
+        let (before, after) = (u16::from_ne_bytes([ttl, rest]), u16::from_ne_bytes([ttl.wrapping_sub(1), rest]));
+        if ttl <= 1 || bpf_l3_csum_replace(skb, CHECKSUM, before.into(), after.into(), TWO_BYTES) != 0 {
+            return TC_ACT_SHOT;
+        }
+        let ttl = ttl - 1;
+        if bpf_skb_store_bytes(skb, TTL, (&raw const ttl).cast(), 1, 0) != 0 {
+            return TC_ACT_SHOT;
+        }
+        bpf_redirect_neigh(UPLINK.load(), core::ptr::null_mut(), 0, 0) as i32
+    }
+}
+
+/// An address of an IPv4 packet.
 #[inline(always)]
-fn destination(ctx: &TcContext) -> Option<[u8; 16]> {
+fn address<const AT: usize>(ctx: &TcContext) -> Option<[u8; 16]> {
     const ETHERNET: usize = 14;
     const IP: usize = 20;
     let (start, end) = (ctx.data(), ctx.data_end());
@@ -47,7 +94,7 @@ fn destination(ctx: &TcContext) -> Option<[u8; 16]> {
     if frame[12] != 0x08 || frame[13] != 0 || frame[ETHERNET] >> 4 != 4 {
         return None;
     }
-    address[12..].copy_from_slice(&frame[ETHERNET + 16..]);
+    address[12..].copy_from_slice(&frame[ETHERNET + AT..ETHERNET + AT + 4]);
     Some(address)
 }
 

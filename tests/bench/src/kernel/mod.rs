@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// How long packets are measured, building included
     #[arg(long)]
     seconds: Option<u32>,
+    /// Measure only what packets, or only what updates cost
+    #[arg(long, value_parser = ["packets", "updates"])]
+    only: Option<String>,
     /// What an earlier run has recorded
     #[arg(long)]
     recorded: PathBuf,
@@ -57,15 +60,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return short(arguments, &kit, plan, seed);
     }
     let mut report = Report::new("kernel", "The kernel path", "cargo xtask bench kernel");
-    let measured = rounds::measure(&kit, &rows::whole(), &frame::frames(), plan, seed)?;
-    sections::add(&mut report, &measured, CHART);
-    control::measure(&mut report)?;
+    let only = arguments.only.as_deref();
+    let measured = match only {
+        Some("updates") => None,
+        _ => Some(rounds::measure(&kit, &rows::whole(), &frame::frames(), plan, seed)?),
+    };
+    if let Some(measured) = &measured {
+        sections::add(&mut report, measured, CHART);
+    }
+    if only != Some("packets") {
+        control::measure(&mut report)?;
+    }
     show(arguments, &report)?;
-    if let Some(folder) = &arguments.write {
+    if let (Some(folder), Some(measured), None) = (&arguments.write, &measured, only) {
         report.write_page(&folder.join(PAGE))?;
         let chart = folder.join(CHART);
-        fs::write(&chart, sections::chart(&measured)).with_context(|| format!("cannot write {}", chart.display()))?;
-        Recorded::of(&measured).write(&folder.join(RECORD))?;
+        fs::write(&chart, sections::chart(measured)).with_context(|| format!("cannot write {}", chart.display()))?;
+        Recorded::of(measured).write(&folder.join(RECORD))?;
     }
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -137,10 +137,8 @@ fn allowed(measured: &Measured) -> Vec<Figure> {
         add("nft-ct"),
         add("lookup-1m"),
     ];
-    if measured.contains_key("past") {
-        let past = total(measured, &["past"]);
-        figures.push(Figure::new("past the rest of the stack", Unit::Ratio, past).aim("the bare path", 1.0, past));
-    }
+    let past = total(measured, &["past"]);
+    figures.push(Figure::new("past the rest of the stack", Unit::Ratio, past).aim("the bare path", 1.0, past));
     figures
 }
 
@@ -175,7 +173,10 @@ fn connections(measured: &Measured) -> Section {
         .text("Connect, a request of 64 bytes, a response of 64 bytes, close; both ends in one thread on one CPU.")
         .figure(Figure::new("bare path", Unit::Nanoseconds, path(measured, TCP, &[])))
         .figure(whole("again"))
+        .figure(whole("empty-both"))
+        .figure(whole("lookup-both"))
         .figure(whole("ours").must("the bare path", 1.015, path(measured, TCP, &["ours"])))
+        .figure(whole("past"))
         .figure(whole("nft"))
         .figure(whole("nft-ct"))
 }

@@ -11,6 +11,7 @@ pub(crate) use filter::Filter;
 use filter_dataplane::HookKind;
 use filter_policy::{Compiled, Operator, Policy, compile};
 pub(crate) use floor::Floor;
+use floor::Wanted;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,19 +59,41 @@ pub(crate) const SETUPS: &[Setup] = &[
         key: "empty",
         name: "an empty tcx program",
         list: List::Thousand,
-        install: |kit, world| floor::install(kit, world, "empty", None),
+        install: |kit, world| floor::install(kit, world, Wanted { name: "empty", ..Wanted::default() }),
+    },
+    Setup {
+        key: "empty-both",
+        name: "empty tcx programs both ways",
+        list: List::Thousand,
+        install: |kit, world| {
+            floor::install(kit, world, Wanted { name: "empty", back: Some("empty"), ..Wanted::default() })
+        },
+    },
+    Setup {
+        key: "lookup-both",
+        name: "one LPM lookup both ways",
+        list: List::Thousand,
+        install: |kit, world| {
+            floor::install(kit, world, Wanted { list: Some(List::Thousand), back: Some("one_lookup_back"), ..LOOKUP })
+        },
+    },
+    Setup {
+        key: "past",
+        name: "a program that forwards by itself",
+        list: List::Thousand,
+        install: |kit, world| floor::install(kit, world, Wanted { name: "past", ..Wanted::default() }),
     },
     Setup {
         key: "lookup",
         name: "one LPM lookup of 1,000 CIDRs",
         list: List::Thousand,
-        install: |kit, world| floor::install(kit, world, "one_lookup", Some(List::Thousand)),
+        install: |kit, world| floor::install(kit, world, Wanted { list: Some(List::Thousand), ..LOOKUP }),
     },
     Setup {
         key: "lookup-1m",
         name: "one LPM lookup of 1,000,000 CIDRs",
         list: List::Million,
-        install: |kit, world| floor::install(kit, world, "one_lookup", Some(List::Million)),
+        install: |kit, world| floor::install(kit, world, Wanted { list: Some(List::Million), ..LOOKUP }),
     },
     Setup {
         key: "ours",
@@ -109,6 +132,9 @@ pub(crate) const SETUPS: &[Setup] = &[
         install: |kit, world| nft::install(kit, world, true),
     },
 ];
+
+/// The program with one lookup, and nothing to look up.
+const LOOKUP: Wanted = Wanted { name: "one_lookup", list: None, back: None };
 
 /// What setups are made of.
 pub(crate) struct Kit {

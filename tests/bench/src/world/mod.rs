@@ -15,6 +15,8 @@ pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The router's device towards the client, where a sandbox's filter is.
 pub(crate) const DEVICE: &str = "client0";
+/// The router's device towards the server.
+pub(crate) const UPLINK: &str = "server0";
 /// The client's MAC address.
 pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// The router's MAC address towards the client.
@@ -74,13 +76,13 @@ impl World {
         let (to_client, to_server) = (to_client.display(), to_server.display());
         router.ip(&format!(
             "link add {DEVICE} address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:02 netns {to_client}\n\
-             link add server0 address 02:00:00:00:01:01 type veth peer name eth0 address 02:00:00:00:01:02 netns {to_server}\n\
+             link add {UPLINK} address 02:00:00:00:01:01 type veth peer name eth0 address 02:00:00:00:01:02 netns {to_server}\n\
              address add {GATEWAY}/30 dev {DEVICE}\n\
-             address add 10.99.0.1/30 dev server0\n\
+             address add 10.99.0.1/30 dev {UPLINK}\n\
              link set {DEVICE} up\n\
-             link set server0 up\n\
+             link set {UPLINK} up\n\
              neighbour add {CLIENT} lladdr 02:00:00:00:00:02 dev {DEVICE} nud permanent\n\
-             neighbour add 10.99.0.2 lladdr 02:00:00:00:01:02 dev server0 nud permanent\n\
+             neighbour add 10.99.0.2 lladdr 02:00:00:00:01:02 dev {UPLINK} nud permanent\n\
              route add default via 10.99.0.2\n"
         ))?;
         client.ip(&format!(
