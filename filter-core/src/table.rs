@@ -78,13 +78,20 @@ impl Page {
         self.0[V4_TOP].words[2] >> 8 & 1
     }
 
-    /// Of the first page: sets [`Self::attachment`].
-    pub const fn set_attachment(&mut self, which: u32) {
-        let word = &mut self.0[V4_TOP].words[2];
-        *word = *word & 0xff | (which & 1) << 8;
+    /// Of the first page: in which of the slot's two places the pages behind it are, 0 or 1.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rest(&self) -> u32 {
+        self.0[V4_TOP].words[2] >> 9 & 1
     }
 
-    /// Makes this the first page of a policy, which goes with the first attachment.
+    /// Of the first page: sets [`Self::attachment`] and [`Self::rest`].
+    pub const fn set_places(&mut self, attachment: u32, rest: u32) {
+        let word = &mut self.0[V4_TOP].words[2];
+        *word = *word & 0xff | (attachment & 1) << 8 | (rest & 1) << 9;
+    }
+
+    /// Makes this the first page of a policy; its places are the first ones.
     pub fn set_policy(&mut self, generation: u32, capture: Capture) {
         let words = &mut self.0[V4_TOP].words;
         words[1] = generation;
@@ -154,7 +161,7 @@ enum Step {
 
 /// Where the pages of a table are.
 pub trait Pages {
-    /// The page at an index, if the table has one there.
+    /// The page at an index, if the table has one there. The first one is not asked for.
     fn page(&self, index: u32) -> Option<&Page>;
 }
 

@@ -28,6 +28,7 @@ mod notices;
 mod outer;
 mod pins;
 mod pod;
+mod policies;
 pub mod probe;
 mod protection;
 #[cfg(feature = "record")]
@@ -230,6 +231,7 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place)?;
+        self.shared.cleared();
         self.release(place)?;
         Shared::clear(&self.pins, place.slot)
     }
@@ -277,6 +279,7 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused.
     pub fn sweep(&mut self, known: &BTreeSet<u32>) -> Result<Vec<u32>, Error> {
+        self.shared.cleared();
         let mut kept: BTreeSet<u32> = self.linked_slots()?.into_iter().collect();
         kept.extend(known);
         let mut swept = Vec::new();

@@ -9,9 +9,9 @@ use crate::{Dataplane, Device, Error, Place, fail_point};
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
 
-/// Sandboxes that are attached together, at most: each has four maps open meanwhile.
+/// Sandboxes that are attached together, at most: each has up to five maps open meanwhile.
 const ATTACHED_AT_ONCE: usize = 64;
-/// Sandboxes that are updated together, at most: each has two maps open meanwhile.
+/// Sandboxes that are updated together, at most: each has up to three maps open meanwhile.
 const UPDATED_AT_ONCE: usize = 256;
 
 /// A sandbox that is to be attached.
@@ -64,7 +64,7 @@ impl Dataplane {
 
     fn attach_some(&mut self, sandboxes: &[ToAttach<'_>]) -> Vec<Result<(), Error>> {
         let made: Vec<Result<Contents, Error>> =
-            sandboxes.iter().map(|one| Shared::contents(one.config, one.flows, one.policy)).collect();
+            sandboxes.iter().map(|one| Shared::contents(one.place.slot, one.config, one.flows, one.policy)).collect();
         let slots = sandboxes.iter().map(|one| one.place.slot);
         let slots: Vec<_> = slots.zip(&made).filter_map(|(slot, made)| Some((slot, made.as_ref().ok()?))).collect();
         let mut filled = self.shared.fill(&slots).into_iter();

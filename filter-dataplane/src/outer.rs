@@ -37,7 +37,7 @@ impl<V: FromMapData + InnerMap> Outer<V> {
 
     /// [`Self::set`] for several slots, which wait for one grace period together. Tells of each what came of it: one that the kernel
     /// refuses keeps nobody else from being stored.
-    pub(crate) fn store(&mut self, entries: &[(u32, &V)]) -> Vec<Result<(), Error>> {
+    pub(crate) fn store(&self, entries: &[(u32, &V)]) -> Vec<Result<(), Error>> {
         let mut outcomes = Vec::with_capacity(entries.len());
         while let rest @ [_, ..] = &entries[outcomes.len()..] {
             let raw: Vec<_> = rest.iter().map(|(slot, map)| (*slot, map.fd())).collect();
@@ -55,7 +55,19 @@ impl<V: FromMapData + InnerMap> Outer<V> {
         outcomes
     }
 
-    fn holds(&self, slot: u32, map: &V) -> bool {
+    /// [`Self::store`] where there is something to store.
+    pub(crate) fn store_some(&self, entries: &[Option<(u32, &V)>]) -> Vec<Result<(), Error>> {
+        let some: Vec<_> = entries.iter().flatten().copied().collect();
+        let mut stored = self.store(&some).into_iter();
+        let outcome = |entry: &Option<_>| match entry {
+            Some(_) => stored.next().expect("an outcome for each that was stored"),
+            None => Ok(()),
+        };
+        entries.iter().map(outcome).collect()
+    }
+
+    /// Whether this map is in a slot.
+    pub(crate) fn holds(&self, slot: u32, map: &V) -> bool {
         let (there, wanted) = (sys::inner_map_id(self.data.fd(), slot), sys::map_id(map.fd()));
         there.ok().zip(wanted.ok()).is_some_and(|(there, wanted)| there == wanted)
     }

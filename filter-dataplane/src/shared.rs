@@ -4,8 +4,9 @@ use crate::living::Living;
 use crate::outer::Outer;
 use crate::pins::Pins;
 use crate::pod::Pod;
+use crate::policies::{FIRST, Policies, Prepared};
 use crate::{Counters, Error, fail_point, sys};
-use aya::maps::{Array, FromMapData, HashMap, InnerMap, IterableMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, FromMapData, HashMap, InnerMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use filter_core::abi::{self, FlowKey, FlowValue, Rows, SandboxConfig};
 use filter_core::table::Page;
 use filter_policy::Compiled;
@@ -13,21 +14,14 @@ use std::io;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 8] =
-    ["SANDBOXES", "POLICIES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 9] =
+    ["SANDBOXES", "POLICIES", "PAGES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
 
 /// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
 const NO_PREALLOC: u32 = 1;
-/// `BPF_F_INNER_MAP`: the arrays in one array of maps may differ in length. Since Linux 5.10.
-const INNER_MAP: u32 = 1 << 12;
-
-type Table = Array<MapData, Pod<Page>>;
 type Config = Array<MapData, Pod<SandboxConfig>>;
 type Counts = PerCpuArray<MapData, Pod<Rows>>;
 type Flows = HashMap<MapData, Pod<FlowKey>, Pod<FlowValue>>;
-
-/// A policy that is in the kernel, but in no slot yet.
-pub(crate) struct Prepared(Table);
 
 /// All that a slot holds, in the kernel, but in no slot yet.
 pub(crate) struct Contents {
@@ -54,7 +48,7 @@ impl Change {
 /// Open handles to the shared maps.
 pub(crate) struct Shared {
     sandboxes: Outer<Config>,
-    policies: Outer<Table>,
+    policies: Policies,
     counters: Outer<Counts>,
     flows: Outer<Flows>,
     strays: PerCpuArray<MapData, u64>,
@@ -67,7 +61,7 @@ impl Shared {
     pub(crate) fn open(pins: &Pins) -> Result<Shared, Error> {
         Ok(Shared {
             sandboxes: Outer::open(pins, "SANDBOXES")?,
-            policies: Outer::open(pins, "POLICIES")?,
+            policies: Policies::open(pins)?,
             counters: Outer::open(pins, "COUNTERS")?,
             flows: Outer::open(pins, "FLOWS")?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
@@ -84,38 +78,33 @@ impl Shared {
         pinned(pins, "EVENTS", Map::RingBuf)
     }
 
-    /// Puts a policy's table beside whatever is in use; it goes with this one of the slot's attachments.
-    fn prepare(compiled: &Compiled, which: u32) -> Result<Prepared, Error> {
-        let room = u32::try_from(compiled.pages.len()).unwrap_or(u32::MAX).max(1);
-        let mut table = Table::create(room, INNER_MAP).map_err(Error::map("POLICIES"))?;
-        sys::array_fill(table.map().fd(), &compiled.pages, "POLICIES")?;
-        if let (Some(first), 1) = (compiled.pages.first(), which) {
-            let mut first = *first;
-            first.set_attachment(which);
-            table.set(0, Pod(first), 0).map_err(Error::map("POLICIES"))?;
-        }
-        Ok(Prepared(table))
-    }
-
     /// What a new slot holds: counters at zero, an empty flow table with room for `quota` connections, the attachment and the
     /// policy.
-    pub(crate) fn contents(config: &SandboxConfig, quota: u32, policy: &Compiled) -> Result<Contents, Error> {
+    pub(crate) fn contents(
+        slot: u32,
+        config: &SandboxConfig,
+        quota: u32,
+        policy: &Compiled,
+    ) -> Result<Contents, Error> {
         Ok(Contents {
             config: new_config(config)?,
             rows: Counts::create(1, 0).map_err(Error::map("COUNTERS"))?,
             flows: Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?,
-            policy: Shared::prepare(policy, FIRST)?,
+            policy: Prepared::new(policy, slot)?,
         })
     }
 
     /// Fills slots that no device belongs to yet; all wait for one grace period. Tells of each what came of it.
     pub(crate) fn fill(&mut self, slots: &[(u32, &Contents)]) -> Vec<Result<(), Error>> {
         let Shared { sandboxes, policies, counters, flows, .. } = self;
+        let prepared: Vec<_> = slots.iter().map(|(slot, contents)| (*slot, &contents.policy)).collect();
         let stored = together([
             Box::new(|| store("attach.counters", counters, slots, |slot| slot, |contents| &contents.rows)),
             Box::new(|| store("attach.flows", flows, slots, |slot| slot, |contents| &contents.flows)),
-            Box::new(|| store("attach.config", sandboxes, slots, first_attachment, |contents| &contents.config)),
-            Box::new(|| store("attach.policy", policies, slots, |slot| slot, |contents| &contents.policy.0)),
+            Box::new(|| {
+                store("attach.config", sandboxes, slots, |slot| abi::place(slot, FIRST), |contents| &contents.config)
+            }),
+            Box::new(|| policies.fill(&prepared)),
         ]);
         let mut filled: Vec<Result<(), Error>> = slots.iter().map(|_| Ok(())).collect();
         for outcomes in stored {
@@ -126,64 +115,64 @@ impl Shared {
 
     /// Fills the slot `to`, which no device belongs to, with an attachment, counters at zero and the very policy of `from`.
     pub(crate) fn shadow(&mut self, from: u32, to: u32, config: &SandboxConfig) -> Result<(), Error> {
-        let which = self.header(from)?.ok_or(Error::Empty { slot: from })?.attachment();
+        let header = self.policies.header(from)?.ok_or(Error::Empty { slot: from })?;
         let Shared { sandboxes, policies, counters, .. } = self;
         let config = new_config(config)?;
         let rows = Counts::create(1, 0).map_err(Error::map("COUNTERS"))?;
-        let policy = policies.get(from)?.ok_or(Error::Empty { slot: from })?;
         let set = together([
             Box::new(|| counters.set(to, &rows)),
-            Box::new(|| sandboxes.set(abi::attachment(to, which), &config)),
-            Box::new(|| policies.set(to, &policy)),
+            Box::new(|| sandboxes.set(abi::place(to, header.attachment()), &config)),
+            Box::new(|| policies.share(from, to)),
         ]);
         set.into_iter().collect()
     }
 
     /// Makes what is to take the place of a slot's policy, and of its attachment where that is told and another one.
     pub(crate) fn change(&self, slot: u32, config: Option<&SandboxConfig>, policy: &Compiled) -> Result<Change, Error> {
-        let held = self.header(slot)?.map_or(FIRST, |header| header.attachment());
+        let header = self.policies.header(slot)?.unwrap_or(Page::EMPTY);
         let changed = match config {
             None => None,
             Some(config) => (self.config(slot)?.ok_or(Error::Empty { slot })? != *config).then_some(config),
         };
-        let which = if changed.is_some() { held ^ 1 } else { held };
+        let attachment = if changed.is_some() { header.attachment() ^ 1 } else { header.attachment() };
         let announced = match changed {
             None => None,
-            Some(config) => Some((abi::attachment(slot, which), new_config(config)?)),
+            Some(config) => Some((abi::place(slot, attachment), new_config(config)?)),
         };
-        Ok(Change { policy: Shared::prepare(policy, which)?, announced })
+        Ok(Change { policy: self.policies.prepare(policy, slot, &header, attachment)?, announced })
     }
 
     /// Writes, beside the attachment of each slot, the one that takes its place when its policy comes. Tells of each what came of
     /// it.
     pub(crate) fn announce(&mut self, changes: &[(u32, &Change)]) -> Vec<Result<(), Error>> {
-        let announced = changes.iter().filter_map(|(_, change)| change.announced.as_ref());
-        let values: Vec<_> = announced.map(|(place, config)| (*place, config)).collect();
-        let mut stored = self.sandboxes.store(&values).into_iter();
-        let outcome = |(_, change): &(u32, &Change)| {
-            if change.announces() { stored.next().expect("an outcome for each that was stored") } else { Ok(()) }
-        };
-        changes.iter().map(outcome).collect()
+        let announced = changes.iter().map(|(_, change)| change.announced.as_ref());
+        let announced: Vec<_> = announced.map(|one| one.map(|(place, config)| (*place, config))).collect();
+        self.sandboxes.store_some(&announced)
     }
 
     /// Switches each slot to its policy by one pointer. Effective at once; returns after a grace period, when no packet is judged by
     /// an older policy any more. Tells of each slot what came of it.
     pub(crate) fn switch(&mut self, changes: &[(u32, &Change)]) -> Vec<Result<(), Error>> {
-        let policies: Vec<_> = changes.iter().map(|(slot, change)| (*slot, &change.policy.0)).collect();
-        self.policies.store(&policies)
+        let policies: Vec<_> = changes.iter().map(|(slot, change)| (*slot, &change.policy)).collect();
+        self.policies.switch(&policies)
+    }
+
+    /// Waits until nothing is left behind of what was switched from.
+    pub(crate) fn cleared(&mut self) {
+        self.policies.cleared();
     }
 
     /// Writes a slot's attachment, by one pointer too.
     pub(crate) fn set_config(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
-        let which = self.header(slot)?.map_or(FIRST, |header| header.attachment());
-        self.sandboxes.set(abi::attachment(slot, which), &new_config(config)?)
+        let which = self.policies.header(slot)?.map_or(FIRST, |header| header.attachment());
+        self.sandboxes.set(abi::place(slot, which), &new_config(config)?)
     }
 
     /// The attachment in a slot that holds under the policy there, or where there is none, any.
     pub(crate) fn config(&self, slot: u32) -> Result<Option<SandboxConfig>, Error> {
-        let places = self.header(slot)?.map_or(vec![FIRST, FIRST ^ 1], |header| vec![header.attachment()]);
+        let places = self.policies.header(slot)?.map_or(vec![FIRST, FIRST ^ 1], |header| vec![header.attachment()]);
         for which in places {
-            if let Some(value) = self.sandboxes.get(abi::attachment(slot, which))? {
+            if let Some(value) = self.sandboxes.get(abi::place(slot, which))? {
                 return Ok(Some(value.get(&0, 0).map_err(Error::map("SANDBOXES"))?.0));
             }
         }
@@ -192,15 +181,7 @@ impl Shared {
 
     /// The generation of the policy in a slot, if there is one.
     pub(crate) fn generation(&self, slot: u32) -> Result<Option<u32>, Error> {
-        Ok(self.header(slot)?.map(|header| header.generation()))
-    }
-
-    /// The first page of the policy in a slot, if there is one.
-    fn header(&self, slot: u32) -> Result<Option<Page>, Error> {
-        let Some(policy) = self.policies.get(slot)? else {
-            return Ok(None);
-        };
-        Ok(Some(policy.get(&0, 0).map_err(Error::map("POLICIES"))?.0))
+        Ok(self.policies.header(slot)?.map(|header| header.generation()))
     }
 
     /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
@@ -238,18 +219,19 @@ impl Shared {
 
     /// Whether a slot holds anything.
     pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
-        Ok(self.sandboxes.get(abi::attachment(slot, FIRST))?.is_some()
-            || self.sandboxes.get(abi::attachment(slot, FIRST ^ 1))?.is_some()
-            || self.policies.get(slot)?.is_some()
+        Ok(self.sandboxes.get(abi::place(slot, FIRST))?.is_some()
+            || self.sandboxes.get(abi::place(slot, FIRST ^ 1))?.is_some()
+            || self.policies.is_occupied(slot)?
             || self.counters.get(slot)?.is_some()
             || self.flows.get(slot)?.is_some())
     }
 
     /// Empties a slot. When this returns no packet uses what was in it.
     pub(crate) fn clear(pins: &Pins, slot: u32) -> Result<(), Error> {
-        let [first, second] = [FIRST, FIRST ^ 1].map(|which| abi::attachment(slot, which));
-        let all =
-            [("POLICIES", slot), ("COUNTERS", slot), ("FLOWS", slot), ("SANDBOXES", first), ("SANDBOXES", second)];
+        let [first, second] = [FIRST, FIRST ^ 1].map(|which| abi::place(slot, which));
+        let single = ["POLICIES", "COUNTERS", "FLOWS"].map(|map| (map, slot));
+        let double = ["SANDBOXES", "PAGES"].map(|map| [(map, first), (map, second)]);
+        let all = [single[0], single[1], single[2], double[0][0], double[0][1], double[1][0], double[1][1]];
         let cleared = together(all.map(|(map, at)| -> Call<'_, _> {
             Box::new(move || {
                 let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
@@ -276,7 +258,7 @@ fn together<T: Send, const N: usize>(calls: [Call<'_, T>; N]) -> [T; N] {
 /// Puts one part of what slots are to hold where it belongs.
 fn store<V: FromMapData + InnerMap>(
     point: &str,
-    outer: &mut Outer<V>,
+    outer: &Outer<V>,
     slots: &[(u32, &Contents)],
     place: impl Fn(u32) -> u32,
     part: impl Fn(&Contents) -> &V,
@@ -285,13 +267,6 @@ fn store<V: FromMapData + InnerMap>(
     let outcomes = outer.store(&entries);
     fail_point(point);
     outcomes
-}
-
-/// Where a new slot has its attachment.
-const FIRST: u32 = 0;
-
-fn first_attachment(slot: u32) -> u32 {
-    abi::attachment(slot, FIRST)
 }
 
 fn new_config(config: &SandboxConfig) -> Result<Config, Error> {

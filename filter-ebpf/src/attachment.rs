@@ -22,7 +22,7 @@ impl Attachment {
     /// Finds the sandbox; counts a stray when there is none.
     #[inline(always)]
     pub fn of(ctx: &TcContext) -> Option<Attachment> {
-        let found = slot_of(ctx.skb.skb).and_then(|slot| match POLICIES.get(slot).and_then(|table| table.get(FIRST)) {
+        let found = slot_of(ctx.skb.skb).and_then(|slot| match policy(slot) {
             Some(first) => Attachment::under(slot, first),
             // Nothing says which.
             None => Attachment::at(slot, 0, 0).or(Attachment::at(slot, 1, 0)),
@@ -37,9 +37,8 @@ impl Attachment {
     #[inline(always)]
     pub fn with_policy(skb: *const __sk_buff) -> Option<(Attachment, Policy)> {
         let slot = slot_of(skb)?;
-        let table = POLICIES.get(slot)?;
-        let first = table.get(FIRST)?;
-        Some((Attachment::under(slot, first)?, Policy { slot, table, first }))
+        let first = policy(slot)?;
+        Some((Attachment::under(slot, first)?, Policy { slot, first }))
     }
 
     #[inline(always)]
@@ -49,15 +48,19 @@ impl Attachment {
 
     #[inline(always)]
     fn at(slot: u32, which: u32, generation: u32) -> Option<Attachment> {
-        let sandbox = SANDBOXES.get(abi::attachment(slot, which))?.get(ONLY)?;
+        let sandbox = SANDBOXES.get(abi::place(slot, which))?.get(ONLY)?;
         Some(Attachment { slot, generation, sandbox })
     }
 }
 
-/// Index of an attachment in its map.
+/// The first page of a slot's policy.
+#[inline(always)]
+pub fn policy(slot: u32) -> Option<&'static Page> {
+    POLICIES.get(slot)?.get(ONLY)
+}
+
+/// Index of what is alone in its map.
 const ONLY: u32 = 0;
-/// Index of a policy's first page.
-const FIRST: u32 = 0;
 
 /// The slot of a device. The array answers for all but the devices whose place another one has.
 #[inline(always)]

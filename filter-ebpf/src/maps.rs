@@ -36,16 +36,19 @@ pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES a
 #[btf_map]
 pub static PROTECTED_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::new();
 
-/// Two attachments a slot, by [`abi::attachment`]: the policy says which of them holds.
+/// Two attachments a slot, by [`abi::place`]: the policy says which of them holds.
 #[btf_map]
 pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { 2 * abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
-/// The pages of a policy's table; as many as the policy needs.
-pub type Table = Array<Page, 1, { BPF_F_INNER_MAP as usize }>;
-
-/// Policy by slot: replacing the pointer replaces prefixes, default, capture and generation at once.
+/// First page of the policy's table by slot: replacing the pointer replaces prefixes, default, capture, generation and attachment at once.
+/// Maps of one length, so that looking into one takes no call.
 #[btf_map]
-pub static POLICIES: ArrayOfMaps<Table, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+pub static POLICIES: ArrayOfMaps<Array<Page, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+
+/// Two tables a slot, by [`abi::place`], of all pages but the first, as many as the policy needs: the first page says which it goes with.
+#[btf_map]
+pub static PAGES: ArrayOfMaps<Array<Page, 1, { BPF_F_INNER_MAP as usize }>, { 2 * abi::MAX_SANDBOXES as usize }> =
+    ArrayOfMaps::new();
 
 /// Counters by slot.
 #[btf_map]

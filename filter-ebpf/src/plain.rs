@@ -1,6 +1,6 @@
 //! Plain packets, judged where they lie: [`filter_core::decide::plain`].
 
-use crate::maps::{FLOWS, LIVING_BLOCKS, PROTECTED_BLOCKS, Table};
+use crate::maps::{FLOWS, LIVING_BLOCKS, PROTECTED_BLOCKS};
 use crate::tables::Pages;
 use aya_ebpf::bindings::__sk_buff;
 use core::arch::asm;
@@ -79,7 +79,6 @@ impl Head for InPlace {
 /// The policy of an attachment.
 pub struct Policy {
     pub slot: u32,
-    pub table: &'static Table,
     /// Its first page.
     pub first: &'static Page,
 }
@@ -87,7 +86,7 @@ pub struct Policy {
 impl Lists for Policy {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        PolicyValue::find_from(&Pages(self.table), self.first, address)
+        PolicyValue::find(&Pages::of(self.slot, self.first), self.first, address)
     }
 
     #[inline(always)]

@@ -4,9 +4,10 @@
 //! paths of the steps add up and do not multiply. Arguments are numbers, the context, and pointers to what is as large as its type
 //! says; a result is one number.
 
+use crate::attachment;
 use crate::flows;
 use crate::frame::Frame;
-use crate::maps::{POLICIES, scratch};
+use crate::maps::scratch;
 use crate::tables::{Pages, Walk};
 use aya_ebpf::bindings::__sk_buff;
 use filter_core::abi::{FlowKey, PolicyValue, SandboxConfig};
@@ -135,7 +136,8 @@ pub extern "C" fn flow_state(key: *const FlowKey, slot: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search(slot: u32, high: u64, low: u64) -> u64 {
-    let value = POLICIES.get(slot).and_then(|table| PolicyValue::find(&Pages(table), &Address::from_words(high, low)));
+    let address = Address::from_words(high, low);
+    let value = attachment::policy(slot).and_then(|first| PolicyValue::find(&Pages::of(slot, first), first, &address));
     value.map_or(0, PolicyValue::word)
 }
 

@@ -1,10 +1,10 @@
 //! The address tables of one sandbox, for the decision.
 
-use crate::maps::{LIVING, PROTECTED, Table};
+use crate::maps::{LIVING, PAGES, PROTECTED};
 use crate::steps;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use filter_core::abi::{FlowKey, LivingValue, PolicyValue};
+use filter_core::abi::{self, FlowKey, LivingValue, PolicyValue};
 use filter_core::table::{self, Page};
 use filter_core::{Address, Reason, Tables};
 
@@ -43,12 +43,21 @@ impl Tables for Walk {
     }
 }
 
-/// The pages of one policy.
-pub struct Pages(pub &'static Table);
+/// The pages of one policy behind the first.
+pub struct Pages {
+    place: u32,
+}
+
+impl Pages {
+    #[inline(always)]
+    pub fn of(slot: u32, first: &Page) -> Pages {
+        Pages { place: abi::place(slot, first.rest()) }
+    }
+}
 
 impl table::Pages for Pages {
     #[inline(always)]
     fn page(&self, index: u32) -> Option<&Page> {
-        self.0.get(index)
+        PAGES.get(self.place)?.get(index.wrapping_sub(1))
     }
 }

@@ -50,7 +50,7 @@ impl Compiled {
     /// When the pages are no table.
     #[must_use]
     pub fn lookup(&self, address: &Address) -> PolicyValue {
-        PolicyValue::find(&self.pages[..], address).expect("a table answers for every address")
+        PolicyValue::find(&self.pages[..], &self.pages[0], address).expect("a table answers for every address")
     }
 }
 

@@ -18,7 +18,7 @@ pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, SkbLayout};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
-pub use sandbox::{Mac, Prefix, SandboxConfig, SandboxFlags, SlotEntry, attachment};
+pub use sandbox::{Mac, Prefix, SandboxConfig, SandboxFlags, SlotEntry, place};
 
 /// Version of the layouts and meanings in this module.
 pub const VERSION: u32 = 5;

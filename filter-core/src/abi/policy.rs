@@ -21,17 +21,10 @@ impl PolicyValue {
     const BY_DEFAULT: u8 = 2;
     const REASON_BITS: u8 = 2;
 
-    /// Searches a table; `None` when it is empty, broken, or of no generation.
+    /// Searches a table from its first page on; `None` when it is empty, broken, or of no generation.
     #[inline(always)]
     #[must_use]
-    pub fn find<P: Pages + ?Sized>(pages: &P, address: &Address) -> Option<PolicyValue> {
-        PolicyValue::find_from(pages, pages.page(0)?, address)
-    }
-
-    /// As [`Self::find`], for who has the first page already.
-    #[inline(always)]
-    #[must_use]
-    pub fn find_from<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Option<PolicyValue> {
+    pub fn find<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Option<PolicyValue> {
         let (generation, capture) = (first.generation(), first.capture());
         if generation == 0 {
             return None;

@@ -76,7 +76,7 @@ impl Mac {
 
 /// What is fixed about one attachment: who it may be, who its gateway is. A slot has room for two, and a policy says which of them it goes
 /// with ([`Page::attachment`](crate::table::Page::attachment)): an update of the attachment takes effect with the policy that comes with
-/// it and not before. Their places in the array of maps: [`attachment`].
+/// it and not before. Their places in the array of maps: [`place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SandboxConfig {
@@ -116,10 +116,10 @@ pub struct SandboxConfig {
     pub inbound: [Prefix; SandboxConfig::MAX_INBOUND],
 }
 
-/// Where one of a slot's two attachments is.
+/// A place of a slot in an array of maps where each has two, so that what a policy is to bring with it lies beside what holds.
 #[inline(always)]
 #[must_use]
-pub const fn attachment(slot: u32, which: u32) -> u32 {
+pub const fn place(slot: u32, which: u32) -> u32 {
     slot << 1 | which & 1
 }
 

@@ -4,7 +4,11 @@ use filter_policy::{Operator, Sandbox, compile};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use test_world::internet;
 
-/// What a sandbox may reach, in turns: both deny all but one destination that is the policy's own and one that they share.
+/// Allowed addresses that nobody sends to.
+const ELSEWHERE: u8 = 200;
+
+/// What a sandbox may reach, in turns: both deny all but one destination that is the policy's own, one that they share, and
+/// some that are not asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Of odd generations.
@@ -65,10 +69,13 @@ impl Policy {
         STREAMS.into_iter().filter(move |stream| self.allows(stream.kind)).map(|stream| stream.destination)
     }
 
-    /// The `network` of a document.
+    /// The `network` of a document. Its table is more than one page, and what the other policy has in a page of the same index answers
+    /// otherwise.
     #[must_use]
     pub fn network(self) -> serde_json::Value {
-        serde_json::json!({ "denyOut": ["0.0.0.0/0"], "allowOut": self.allowed().collect::<Vec<_>>() })
+        let first = if self == Policy::A { 11 } else { 223 };
+        let others = (0..ELSEWHERE).map(|nth| Ipv4Addr::new(first, nth, 0, 1).into());
+        serde_json::json!({ "denyOut": ["0.0.0.0/0"], "allowOut": self.allowed().chain(others).collect::<Vec<_>>() })
     }
 }
 

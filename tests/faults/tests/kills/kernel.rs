@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION, attachment};
+use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION, place};
 use filter_core::table::{Node, Page, V4_KEYS, V4_TOP};
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,10 +88,10 @@ impl Maps {
             let bytes = policy.get(&0, 0).context("a policy without a first page")?;
             let header = V4_TOP * size_of::<Node>() + size_of::<[u32; V4_KEYS]>();
             slot.generation = Some(word(&bytes, header + 4));
-            places = vec![word(&bytes, header + 8) >> 8];
+            places = vec![word(&bytes, header + 8) >> 8 & 1];
         }
         for which in places {
-            let Some(config) = found(self.sandboxes.get(&attachment(index, which), 0))? else { continue };
+            let Some(config) = found(self.sandboxes.get(&place(index, which), 0))? else { continue };
             let bytes = config.get(&0, 0)?;
             let word = |at| word(&bytes, at);
             let at = offset_of!(SandboxConfig, inbound_count);

@@ -53,6 +53,20 @@ fn a_killed_daemon_leaves_enforcement_as_it_was() -> Result<()> {
 }
 
 #[test]
+fn a_gateway_that_changed_while_no_daemon_ran_is_followed() -> Result<()> {
+    let mut stage = Stage::new("gateway")?;
+    stage.apply(&stage.a, POLICY)?;
+    stage.daemon.kill9()?;
+    let (host, a) = (stage.world.host(), &stage.a);
+    host.ip("link set veth-a address 02:00:00:00:77:01")?;
+    let known = "lladdr 02:00:00:00:77:01 dev eth0 nud permanent";
+    a.ip_batch(&format!("neighbour replace {} {known}\nneighbour replace {} {known}\n", a.gateway4, a.gateway6))?;
+    assert!(!http(WEB).gets_through(a, false)?, "without a daemon nobody knows of it");
+    stage.daemon.begin()?;
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB), http(WEB6)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])
+}
+
+#[test]
 fn a_stopped_daemon_ends_well_and_comes_back() -> Result<()> {
     let mut stage = Stage::new("stop")?;
     stage.apply(&stage.a, POLICY)?;
