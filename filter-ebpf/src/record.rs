@@ -38,22 +38,8 @@ pub extern "C" fn write(slot: u32, flow: *const Flow, verdict: u64, from_sandbox
 /// As [`write`], of a plain packet.
 #[inline(always)]
 pub fn write_plain(attachment: &Attachment, Allowed { reason, packet }: &Allowed, from_sandbox: bool) {
-    let (high, low) = packet.destination.words();
-    let whose = u64::from(attachment.slot) << 32 | u64::from(attachment.generation);
-    let ports = u64::from(packet.source_port) << 16 | u64::from(packet.destination_port);
-    plain(high, low, whose, ports << 16 | u64::from(reason.number()) << 8 | u64::from(from_sandbox));
-}
-
-/// A function of its own, because it has a stack of its own then.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn plain(high: u64, low: u64, whose: u64, rest: u64) -> u32 {
-    let ports = [(rest >> 32) as u16, (rest >> 16) as u16];
-    let Some(reason) = Reason::from_number((rest >> 8) as u8) else {
-        return 0;
-    };
-    put((whose >> 32) as u32, whose as u32, reason, rest & 1 != 0, Address::from_words(high, low), ports);
-    0
+    let ports = [packet.source_port, packet.destination_port];
+    put(attachment.slot, attachment.generation, *reason, from_sandbox, packet.destination, ports);
 }
 
 #[inline(always)]

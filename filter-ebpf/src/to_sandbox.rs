@@ -22,7 +22,9 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
 }
 
 /// Lets a plain packet pass that the lists allow.
-#[inline(always)]
+// The record takes room on the stack.
+#[cfg_attr(not(feature = "record"), inline(always))]
+#[cfg_attr(feature = "record", inline(never))]
 fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
     let (attachment, policy) = Attachment::with_policy(skb)?;
     let head = InPlace::new(skb);
