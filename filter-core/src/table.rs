@@ -36,17 +36,21 @@ pub struct Node {
     /// The last address of each part but the last, ascending; unused ones hold the last address of all. In host order; an
     /// IPv6 address is four words, the most significant first.
     pub keys: [u32; V4_KEYS],
-    /// In a leaf the answers of the parts, four to a word, the first in the lowest bits. Else the last word is not zero, and the first
-    /// tells what is below the first part: of an IPv4 node the index of a page, of an IPv6 node its [`place`]; the other parts follow.
+    /// In a leaf the answers of the parts, four to a word, the first in the lowest bits. Else bit 24 of the last word is set, and the
+    /// first word tells what is below the first part: of an IPv4 node the index of a page, of an IPv6 node its [`node_place`]; the other parts follow.
     /// The top node of an IPv4 page needs neither; in the first page it has the policy's header.
     words: [u32; 4],
 }
 
 /// The place of an IPv6 node, from the index of its page and of the node there.
 #[must_use]
-pub const fn place(page: u32, node: u32) -> u32 {
+pub const fn node_place(page: u32, node: u32) -> u32 {
     page << NODE_BITS | node
 }
+
+/// Where the first page of a policy has its generation, in bytes from its start. The word behind that has the capture in its low eight bits,
+/// then a bit each for [`Page::attachment`] and [`Page::rest`].
+pub const HEADER: usize = V4_TOP * size_of::<Node>() + core::mem::offset_of!(Node, words) + 4;
 
 /// An element of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -144,6 +144,9 @@ impl Policies {
             while !placing.is_finished() && !rest.iter().all(placed) {
                 thread::yield_now();
             }
+            if rest.iter().any(Option::is_some) {
+                fail_point("switch.placed");
+            }
             let first = slots.iter().zip(&rest);
             let first = first.map(|((slot, prepared), rest)| placed(rest).then_some((*slot, &prepared.first)));
             let first: Vec<_> = first.collect();

@@ -1,7 +1,7 @@
 //! Builds the search tree of [`filter_core::table`] from ranges.
 
 use filter_core::abi::Capture;
-use filter_core::table::{Node, Page, V4_KEYS, V4_TOP, V4_TOP_KEYS, V6_KEYS, V6_ROOT, place};
+use filter_core::table::{Node, Page, V4_KEYS, V4_TOP, V4_TOP_KEYS, V6_KEYS, V6_ROOT, node_place};
 
 /// Addresses from the end of the range before up to and including `last`, and their answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn add_v6(pages: &mut Vec<Page>, ranges: &[Range]) {
         if !levels.is_empty() {
             for (family, node) in (below..).zip(&mut level) {
                 let at = family % PAGE_FAMILIES * V6_PARTS;
-                node.set_below(place(index(first + family / PAGE_FAMILIES), index(at)));
+                node.set_below(node_place(index(first + family / PAGE_FAMILIES), index(at)));
             }
         }
         if root {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
 use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION, place};
-use filter_core::table::{Node, Page, V4_KEYS, V4_TOP};
+use filter_core::table::{HEADER, Page};
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -61,6 +61,7 @@ pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
 
 type Config = Array<MapData, [u8; size_of::<SandboxConfig>()]>;
 type Policy = Array<MapData, [u8; size_of::<Page>()]>;
+
 type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowValue>()]>;
 
 struct Maps {
@@ -86,9 +87,8 @@ impl Maps {
         let mut places = vec![0, 1];
         if let Some(policy) = found(self.policies.get(&index, 0))? {
             let bytes = policy.get(&0, 0).context("a policy without a first page")?;
-            let header = V4_TOP * size_of::<Node>() + size_of::<[u32; V4_KEYS]>();
-            slot.generation = Some(word(&bytes, header + 4));
-            places = vec![word(&bytes, header + 8) >> 8 & 1];
+            slot.generation = Some(word(&bytes, HEADER));
+            places = vec![word(&bytes, HEADER + 4) >> 8 & 1];
         }
         for which in places {
             let Some(config) = found(self.sandboxes.get(&place(index, which), 0))? else { continue };

@@ -51,6 +51,7 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("update.prepared", Operation::Update),
     ("update.configured", Operation::Update),
     ("switch.built", Operation::Update),
+    ("switch.placed", Operation::Update),
     ("update.switched", Operation::Update),
     ("store.renamed", Operation::Update),
     ("update.committed", Operation::Update),

@@ -149,11 +149,14 @@ impl Stage {
     /// The document of `a` with one of its two policies. Both allow the flow; they differ in a destination and in a field outside
     /// the lists.
     pub(crate) fn policy(&self, which: usize) -> String {
+        // More than the first page of a policy has room for.
+        let others: String = (0..200).map(|nth| format!(", \"11.{nth}.0.1\"")).collect();
+        let both = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10""#;
         match which {
-            0 => document(&self.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#),
+            0 => document(&self.a, &format!("{both}{others}]")),
             _ => {
-                let lists = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10", "192.0.2.10"]"#;
-                format!("inboundFrom: [203.0.113.99]\n{}", document(&self.a, lists))
+                let document = document(&self.a, &format!("{both}, \"192.0.2.10\"{others}]"));
+                format!("inboundFrom: [203.0.113.99]\n{document}")
             }
         }
     }
