@@ -4,8 +4,8 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::btf_maps::LpmTrie;
 use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray};
 use aya_ebpf::helpers::generated::{bpf_l3_csum_replace, bpf_redirect_neigh, bpf_skb_store_bytes};
 use aya_ebpf::macros::{btf_map, classifier};
 use aya_ebpf::programs::TcContext;
@@ -18,6 +18,24 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// Whether a prefix passes; IPv4 stands as `::ffff:a.b.c.d`.
 #[btf_map]
 static PREFIXES: LpmTrie<[u8; 16], u32, { 1 << 21 }> = LpmTrie::new();
+
+/// A line of the processor's cache each; the loader says how many.
+#[btf_map]
+static MEMORY: Array<[u64; 8], 1> = Array::new();
+
+/// How many lines there are.
+#[unsafe(no_mangle)]
+static LINES: Global<u32> = Global::new(1);
+
+/// A number by the lowest bits of a device's index.
+#[btf_map]
+static DEVICES: Array<u32, DEVICE_COUNT> = Array::new();
+
+const DEVICE_COUNT: usize = 8_192;
+
+/// Packets.
+#[btf_map]
+static COUNTS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// What hanging a program there costs.
 #[classifier]
@@ -35,6 +53,53 @@ pub fn one_lookup(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn one_lookup_back(ctx: TcContext) -> i32 {
     lookup(address::<SOURCE>(&ctx))
+}
+
+/// One look at the memory: the least that a list needs which is too large for the processor's caches.
+#[classifier]
+pub fn one_access(ctx: TcContext) -> i32 {
+    access(address::<DESTINATION>(&ctx), 0)
+}
+
+/// The least that a filter needs which has a list for each sandbox and counts: the headers, an array by the device, a look at a list
+/// that has the answer where the address says, and a counter.
+#[classifier]
+pub fn least(ctx: TcContext) -> i32 {
+    count(access(address::<DESTINATION>(&ctx), device(&ctx)))
+}
+
+/// The same of a packet on its way back.
+#[classifier]
+pub fn least_back(ctx: TcContext) -> i32 {
+    count(access(address::<SOURCE>(&ctx), device(&ctx)))
+}
+
+#[inline(always)]
+fn access(address: Option<[u8; 16]>, first: u32) -> i32 {
+    let Some([.., a, b, c, d]) = address else { return TC_ACT_SHOT };
+    let mixed = u32::from_ne_bytes([a, b, c, d]).wrapping_mul(0x9e37_79b1);
+    let line = (u64::from(mixed) * u64::from(LINES.load()) >> 32) as u32;
+    match MEMORY.get(first + line) {
+        Some(line) if line[0] == 0 => TC_ACT_UNSPEC,
+        _ => TC_ACT_SHOT,
+    }
+}
+
+/// What is stored for the device.
+#[inline(always)]
+fn device(ctx: &TcContext) -> u32 {
+    // SAFETY: the context of a classifier is valid while it runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    // A device without a number has a place behind the memory.
+    DEVICES.get(ifindex & (DEVICE_COUNT as u32 - 1)).map_or(u32::MAX, |number| *number)
+}
+
+#[inline(always)]
+fn count(verdict: i32) -> i32 {
+    let Some(packets) = COUNTS.get_ptr_mut(0) else { return TC_ACT_SHOT };
+    // SAFETY: a per-CPU element, written by this CPU alone.
+    unsafe { *packets += 1 };
+    verdict
 }
 
 #[inline(always)]

@@ -59,6 +59,9 @@ pub(crate) struct Target {
     pub(crate) reached: Estimate,
     /// What the limit and the reached number count: mostly a ratio.
     pub(crate) unit: Unit,
+    /// What would bring it nearer while it is not reached.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub(crate) next: String,
 }
 
 /// One reported figure.
@@ -113,12 +116,12 @@ impl Figure {
 
     /// It must be at most `limit` times what `of` names, and is `reached` times that.
     pub(crate) fn must(self, of: impl Into<String>, limit: f64, reached: Estimate) -> Figure {
-        self.target(Target { force: Force::Must, of: of.into(), limit, reached, unit: Unit::Ratio })
+        self.target(Target::ratio(Force::Must, of, limit, reached))
     }
 
-    /// As [`Self::must`], for what is only to be reported.
-    pub(crate) fn aim(self, of: impl Into<String>, limit: f64, reached: Estimate) -> Figure {
-        self.target(Target { force: Force::Aim, of: of.into(), limit, reached, unit: Unit::Ratio })
+    /// As [`Self::must`], for what is only to be reported, with what would bring it nearer.
+    pub(crate) fn aim(self, of: impl Into<String>, limit: f64, reached: Estimate, next: &str) -> Figure {
+        self.target(Target { next: next.to_owned(), ..Target::ratio(Force::Aim, of, limit, reached) })
     }
 
     /// Adds a target.
@@ -135,6 +138,10 @@ impl Figure {
 }
 
 impl Target {
+    fn ratio(force: Force, of: impl Into<String>, limit: f64, reached: Estimate) -> Target {
+        Target { force, of: of.into(), limit, reached, unit: Unit::Ratio, next: String::new() }
+    }
+
     /// Whether it is reached.
     pub(crate) fn is_reached(&self) -> bool {
         self.reached.value <= self.limit
@@ -153,7 +160,7 @@ impl Target {
 impl fmt::Display for Target {
     /// `must ≤ 1.30 × one lookup: 1.24 [1.20, 1.28], holds`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target { force, of, limit, reached, unit } = self;
+        let Target { force, of, limit, reached, unit, next } = self;
         let force = if *force == Force::Must { "must" } else { "aim" };
         let (limit, shown) = (unit.show(*limit), unit.estimate(reached));
         let times = if *unit == Unit::Ratio { "×" } else { "of" };
@@ -161,6 +168,9 @@ impl fmt::Display for Target {
         if !self.is_reached() {
             let missing = 100.0 * (1.0 - self.limit / self.reached.value);
             write!(f, " ({missing:.0} % of it too much)")?;
+            if !next.is_empty() {
+                write!(f, "; next: {next}")?;
+            }
         }
         Ok(())
     }
@@ -219,8 +229,13 @@ mod tests {
     fn a_target_says_what_came_of_it() {
         let figure = Figure::new("x", Unit::Nanoseconds, Estimate::exact(100.0))
             .must("one lookup", 1.3, Estimate::exact(1.25))
-            .aim("one lookup", 1.1, Estimate::exact(1.25));
+            .aim("one lookup", 1.1, Estimate::exact(1.25), "a shorter way")
+            .aim("one lookup", 1.3, Estimate::exact(1.25), "a shorter way");
         assert_eq!(figure.targets[0].to_string(), "must ≤ 1.300 × one lookup: 1.250, holds");
-        assert_eq!(figure.targets[1].to_string(), "aim ≤ 1.100 × one lookup: 1.250, not yet (12 % of it too much)");
+        assert_eq!(
+            figure.targets[1].to_string(),
+            "aim ≤ 1.100 × one lookup: 1.250, not yet (12 % of it too much); next: a shorter way"
+        );
+        assert_eq!(figure.targets[2].to_string(), "aim ≤ 1.300 × one lookup: 1.250, holds");
     }
 }

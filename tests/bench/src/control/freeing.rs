@@ -46,6 +46,7 @@ pub(super) fn measure() -> Result<Section> {
         limit: STALL,
         reached: freed,
         unit: Unit::Nanoseconds,
+        next: String::new(),
     };
     Ok(Section::new("Freeing a policy of 1,000,000 prefixes")
         .text(format!(

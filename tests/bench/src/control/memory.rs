@@ -57,8 +57,14 @@ pub(super) fn measure() -> Result<Section> {
         .collect();
     let (low, high) = ends(a_prefix.iter().copied());
     let limit = LIMIT + LIMIT_PER_CPU * cpus;
-    let must =
-        |of: &str, limit, reached| Target { force: Force::Must, of: of.to_owned(), limit, reached, unit: Unit::Bytes };
+    let must = |of: &str, limit, reached| Target {
+        force: Force::Must,
+        of: of.to_owned(),
+        limit,
+        reached,
+        unit: Unit::Bytes,
+        next: String::new(),
+    };
     let whole = Estimate::new(total, least, most);
     let prefix = Estimate::new(median(&mut a_prefix), low, high);
     Ok(Section::new("Kernel memory")

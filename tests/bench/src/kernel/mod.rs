@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// The kernel program to measure
     #[arg(long, value_parser = ["filter", "slow"], default_value = "filter")]
     program: String,
-    /// Measure for half a minute, and fail only when the recorded ratios are no longer met
+    /// Measure for half a minute, and fail only when the recorded ratios are not met three times in a row
     #[arg(long)]
     short: bool,
     /// How long packets are measured, building included
@@ -81,15 +81,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares the two ratios that matter most with the recorded ones.
+/// Compares the two ratios that matter most with the recorded ones. What other work on the machine did to them is gone when they are
+/// measured again; what the program does stays.
 fn short(arguments: &Arguments, kit: &Kit, plan: Plan, seed: u64) -> Result<ExitCode> {
+    const TRIES: u64 = 3;
     let recorded = Recorded::read(&arguments.recorded)?;
-    let mut report = Report::new("kernel", "The kernel path, in short", "cargo xtask bench kernel --short");
-    let measured = rounds::measure(kit, &rows::short(), &Frames::default(), plan, seed)?;
-    let now = Recorded::of(&measured);
-    report.add(sections::short(&measured, &now.against(&recorded)));
-    show(arguments, &report)?;
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for number in 0..TRIES {
+        let mut report = Report::new("kernel", "The kernel path, in short", "cargo xtask bench kernel --short");
+        let measured = rounds::measure(kit, &rows::short(), &Frames::default(), plan, seed.wrapping_add(number))?;
+        let now = Recorded::of(&measured);
+        report.add(sections::short(&measured, &now.against(&recorded)));
+        show(arguments, &report)?;
+        if report.holds() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 fn show(arguments: &Arguments, report: &Report) -> Result<()> {

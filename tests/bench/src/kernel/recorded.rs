@@ -68,6 +68,7 @@ impl Recorded {
             limit: then.ratio + CHANCE * now.half_width.max(then.half_width),
             reached: Estimate::exact(now.ratio),
             unit: Unit::Ratio,
+            next: String::new(),
         };
         [
             target("what one lookup adds", self.to_lookup, earlier.to_lookup),

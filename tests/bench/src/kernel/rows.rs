@@ -26,6 +26,7 @@ pub(super) fn whole() -> Vec<Row> {
         ("bare.tcp", "bare"),
         ("again.tcp", "again"),
         ("empty-both.tcp", "empty-both"),
+        ("least-both.tcp", "least-both"),
         ("lookup-both.tcp", "lookup-both"),
         ("past.tcp", "past"),
         ("ours.tcp", "ours"),

@@ -16,6 +16,9 @@ pub(super) fn render(report: &Report) -> String {
                 let shown = figure.unit.estimate(&beside.estimate);
                 put(&mut out, format_args!("  {:wide$}    beside {}: {shown}", "", beside.name));
             }
+            if !figure.note.is_empty() {
+                put(&mut out, format_args!("  {:wide$}    {}", "", figure.note));
+            }
             for target in &figure.targets {
                 put(&mut out, format_args!("  {:wide$}    {target}", ""));
             }

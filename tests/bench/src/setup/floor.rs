@@ -17,7 +17,7 @@ pub(crate) struct Floor {
 }
 
 /// Which program, and where.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Wanted {
     /// Its name.
     pub(super) name: &'static str,
@@ -25,11 +25,24 @@ pub(super) struct Wanted {
     pub(super) list: Option<List>,
     /// The program that packets towards the client run.
     pub(super) back: Option<&'static str>,
+    /// How much memory it looks at, in lines of 64 bytes.
+    pub(super) lines: u32,
 }
 
-pub(super) fn install(kit: &Kit, world: &World, Wanted { name, list, back }: Wanted) -> Result<Installed> {
+impl Wanted {
+    /// The program of a name, with an empty trie.
+    pub(super) const fn program(name: &'static str) -> Wanted {
+        Wanted { name, list: None, back: None, lines: 1 }
+    }
+}
+
+pub(super) fn install(kit: &Kit, world: &World, Wanted { name, list, back, lines }: Wanted) -> Result<Installed> {
     let uplink = world.router.within(|| Ok(nix::net::if_::if_nametoindex(UPLINK)?))?;
-    let mut ebpf = EbpfLoader::new().override_global("UPLINK", &uplink, true).load(&kit.floors)?;
+    let mut ebpf = EbpfLoader::new()
+        .override_global("UPLINK", &uplink, true)
+        .override_global("LINES", &lines, true)
+        .map_max_entries("MEMORY", lines)
+        .load(&kit.floors)?;
     if let Some(list) = list {
         let map = ebpf.map_mut("PREFIXES").context("the object has no prefixes")?;
         let mut prefixes = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;

@@ -59,14 +59,20 @@ pub(crate) const SETUPS: &[Setup] = &[
         key: "empty",
         name: "an empty tcx program",
         list: List::Thousand,
-        install: |kit, world| floor::install(kit, world, Wanted { name: "empty", ..Wanted::default() }),
+        install: |kit, world| floor::install(kit, world, Wanted::program("empty")),
     },
     Setup {
         key: "empty-both",
         name: "empty tcx programs both ways",
         list: List::Thousand,
+        install: |kit, world| floor::install(kit, world, Wanted { back: Some("empty"), ..Wanted::program("empty") }),
+    },
+    Setup {
+        key: "least-both",
+        name: "an array by the device, one look at a list and a counter, both ways",
+        list: List::Thousand,
         install: |kit, world| {
-            floor::install(kit, world, Wanted { name: "empty", back: Some("empty"), ..Wanted::default() })
+            floor::install(kit, world, Wanted { back: Some("least_back"), lines: 1_024, ..Wanted::program("least") })
         },
     },
     Setup {
@@ -81,7 +87,7 @@ pub(crate) const SETUPS: &[Setup] = &[
         key: "past",
         name: "a program that forwards by itself",
         list: List::Thousand,
-        install: |kit, world| floor::install(kit, world, Wanted { name: "past", ..Wanted::default() }),
+        install: |kit, world| floor::install(kit, world, Wanted::program("past")),
     },
     Setup {
         key: "lookup",
@@ -94,6 +100,14 @@ pub(crate) const SETUPS: &[Setup] = &[
         name: "one LPM lookup of 1,000,000 CIDRs",
         list: List::Million,
         install: |kit, world| floor::install(kit, world, Wanted { list: Some(List::Million), ..LOOKUP }),
+    },
+    Setup {
+        key: "access",
+        name: "one look at 12 MB of memory",
+        list: List::Million,
+        install: |kit, world| {
+            floor::install(kit, world, Wanted { lines: 12_000_000 / 64, ..Wanted::program("one_access") })
+        },
     },
     Setup {
         key: "ours",
@@ -134,7 +148,7 @@ pub(crate) const SETUPS: &[Setup] = &[
 ];
 
 /// The program with one lookup, and nothing to look up.
-const LOOKUP: Wanted = Wanted { name: "one_lookup", list: None, back: None };
+const LOOKUP: Wanted = Wanted::program("one_lookup");
 
 /// What setups are made of.
 pub(crate) struct Kit {
