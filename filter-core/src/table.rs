@@ -1,10 +1,12 @@
 //! A policy's addresses: ranges with their answers in a search tree that is built once and never changed.
 //!
-//! The tree is one array of [`Page`]s of 704 bytes, so that the kernel holds it as the elements of one map and drops it in one piece.
-//! Asking the map for an element costs more than all that is done with it, so a page has room for two levels of the IPv4 tree: a top
-//! [`Node`] that divides the addresses at up to eight places, and a node for each part, that divides it again at up to twelve. The first
-//! page has the policy's generation, the top of the IPv4 tree and the root of the IPv6 tree: a small policy is no more than that, and
-//! with the map's own data it fills a kibibyte.
+//! The tree is made of [`Page`]s. Asking a map for an element costs more than all that is done with it, so a page has room for two
+//! levels of the IPv4 tree: a top [`Node`] that divides the addresses at up to eight places, and a node for each part, that divides it
+//! again at up to twelve. [`First`] has the policy's generation, the first page of the IPv4 tree and the root of the IPv6 tree: a small
+//! policy is no more than that. The other pages are the elements of one map, which the kernel drops in one piece.
+//!
+//! A node is as large as a line of the processor's cache, and every map has its elements where a node lies in one line
+//! ([`PlacedPage`](crate::abi::PlacedPage)).
 
 use crate::Address;
 use crate::abi::Capture;
@@ -16,11 +18,9 @@ pub const V4_TOP_KEYS: usize = 8;
 /// Places where an IPv6 node divides.
 pub const V6_KEYS: usize = 3;
 /// Nodes in a page.
-pub const PAGE_NODES: usize = 11;
+pub const PAGE_NODES: usize = V4_TOP_KEYS + 2;
 /// Place in its page of the node that divides an IPv4 page; the nodes of its parts come behind it.
 pub const V4_TOP: usize = 0;
-/// Place of the root of the IPv6 tree in the first page.
-pub const V6_ROOT: usize = V4_TOP + V4_TOP_KEYS + 2;
 
 /// Most pages on the way to an IPv4 answer: room for 180 million ranges.
 const V4_PAGES: u32 = 4;
@@ -38,7 +38,7 @@ pub struct Node {
     pub keys: [u32; V4_KEYS],
     /// In a leaf the answers of the parts, four to a word, the first in the lowest bits. Else bit 24 of the last word is set, and the
     /// first word tells what is below the first part: of an IPv4 node the index of a page, of an IPv6 node its [`node_place`]; the other parts follow.
-    /// The top node of an IPv4 page needs neither; in the first page it has the policy's header.
+    /// The top node of an IPv4 page needs neither; in the first one it has the policy's header.
     words: [u32; 4],
 }
 
@@ -48,11 +48,11 @@ pub const fn node_place(page: u32, node: u32) -> u32 {
     page << NODE_BITS | node
 }
 
-/// Where the first page of a policy has its generation, in bytes from its start. The word behind that has the capture in its low eight bits,
-/// then a bit each for [`Page::attachment`] and [`Page::rest`].
+/// Where the beginning of a policy has its generation, in bytes from its start. The word behind that has the capture in its low eight bits,
+/// then a bit for [`First::rest`].
 pub const HEADER: usize = V4_TOP * size_of::<Node>() + core::mem::offset_of!(Node, words) + 4;
 
-/// An element of a table.
+/// A part of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Page(pub [Node; PAGE_NODES]);
@@ -60,44 +60,52 @@ pub struct Page(pub [Node; PAGE_NODES]);
 impl Page {
     /// A page that divides nothing and answers 0.
     pub const EMPTY: Page = Page([Node::EMPTY; PAGE_NODES]);
+}
 
-    /// Of the first page: the generation of the policy.
+/// The beginning of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct First {
+    /// The first page of the IPv4 tree, and the header.
+    pub page: Page,
+    /// The root of the IPv6 tree.
+    pub v6: Node,
+}
+
+impl First {
+    /// One of no policy.
+    pub const EMPTY: First = First { page: Page::EMPTY, v6: Node::EMPTY };
+
+    /// The generation of the policy; 0 of none.
     #[inline(always)]
     #[must_use]
     pub const fn generation(&self) -> u32 {
-        self.0[V4_TOP].words[1]
+        self.page.0[V4_TOP].words[1]
     }
 
-    /// Of the first page: the number of the policy's [`Capture`].
+    /// The number of the policy's [`Capture`].
     #[inline(always)]
     #[must_use]
     pub const fn capture(&self) -> u8 {
-        self.0[V4_TOP].words[2] as u8
+        self.page.0[V4_TOP].words[2] as u8
     }
 
-    /// Of the first page: which of the slot's two attachments the policy goes with, 0 or 1.
-    #[inline(always)]
-    #[must_use]
-    pub const fn attachment(&self) -> u32 {
-        self.0[V4_TOP].words[2] >> 8 & 1
-    }
-
-    /// Of the first page: in which of the slot's two places the pages behind it are, 0 or 1.
+    /// In which of the slot's two places the other pages are, 0 or 1.
     #[inline(always)]
     #[must_use]
     pub const fn rest(&self) -> u32 {
-        self.0[V4_TOP].words[2] >> 9 & 1
+        self.page.0[V4_TOP].words[2] >> 8 & 1
     }
 
-    /// Of the first page: sets [`Self::attachment`] and [`Self::rest`].
-    pub const fn set_places(&mut self, attachment: u32, rest: u32) {
-        let word = &mut self.0[V4_TOP].words[2];
-        *word = *word & 0xff | (attachment & 1) << 8 | (rest & 1) << 9;
+    /// Sets [`Self::rest`].
+    pub const fn set_rest(&mut self, rest: u32) {
+        let word = &mut self.page.0[V4_TOP].words[2];
+        *word = *word & 0xff | (rest & 1) << 8;
     }
 
-    /// Makes this the first page of a policy; its places are the first ones.
+    /// Makes this the beginning of a policy whose other pages are in the first place.
     pub fn set_policy(&mut self, generation: u32, capture: Capture) {
-        let words = &mut self.0[V4_TOP].words;
+        let words = &mut self.page.0[V4_TOP].words;
         words[1] = generation;
         words[2] = capture as u32;
     }
@@ -163,9 +171,9 @@ enum Step {
     Below(u32),
 }
 
-/// Where the pages of a table are.
+/// Where the other pages of a table are.
 pub trait Pages {
-    /// The page at an index, if the table has one there. The first one is not asked for.
+    /// The page at an index, if the table has one there.
     fn page(&self, index: u32) -> Option<&Page>;
 }
 
@@ -175,16 +183,16 @@ impl Pages for [Page] {
     }
 }
 
-/// The answer for an address, by a table and its first page; `None` when the table is broken.
+/// The answer for an address, by a table's beginning and its other pages; `None` when the table is broken.
 #[inline(always)]
-pub fn find<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Option<u8> {
+pub fn find<P: Pages + ?Sized>(pages: &P, first: &First, address: &Address) -> Option<u8> {
     let (high, low) = address.words();
     if address.is_v4() { find_v4(pages, first, low as u32) } else { find_v6(pages, first, high, low) }
 }
 
 #[inline(always)]
-fn find_v4<P: Pages + ?Sized>(pages: &P, first: &Page, address: u32) -> Option<u8> {
-    let mut page = first;
+fn find_v4<P: Pages + ?Sized>(pages: &P, first: &First, address: u32) -> Option<u8> {
+    let mut page = &first.page;
     for _ in 0..V4_PAGES {
         let part = page.0[V4_TOP].part_v4::<V4_TOP_KEYS>(address);
         let node = page.0.get(V4_TOP + 1 + part as usize)?;
@@ -197,8 +205,8 @@ fn find_v4<P: Pages + ?Sized>(pages: &P, first: &Page, address: u32) -> Option<u
 }
 
 #[inline(always)]
-fn find_v6<P: Pages + ?Sized>(pages: &P, first: &Page, high: u64, low: u64) -> Option<u8> {
-    let mut node = &first.0[V6_ROOT];
+fn find_v6<P: Pages + ?Sized>(pages: &P, first: &First, high: u64, low: u64) -> Option<u8> {
+    let mut node = &first.v6;
     for _ in 0..V6_LEVELS {
         match node.step(node.part_v6(high, low)) {
             Step::Answer(answer) => return Some(answer),
@@ -212,5 +220,5 @@ fn find_v6<P: Pages + ?Sized>(pages: &P, first: &Page, high: u64, low: u64) -> O
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
-const _: () = assert!(size_of::<Page>() == 704);
-const _: () = assert!(V6_ROOT < PAGE_NODES && PAGE_NODES <= 1 << NODE_BITS);
+const _: () = assert!(size_of::<Page>() == 640 && size_of::<First>() == 704);
+const _: () = assert!(PAGE_NODES <= 1 << NODE_BITS);

@@ -1,10 +1,10 @@
 //! Size and offset of everything that kernel and userspace share. A change here is a new `abi::VERSION`.
 
 use filter_core::abi::{
-    self, COUNTERS, Capture, Counter, Event, EventFlags, FlowKey, FlowState, FlowValue, LivingValue, PolicyFlags,
-    Prefix, REASONS, Rows, SandboxConfig, SandboxFlags, SlotEntry,
+    self, COUNTERS, Capture, Counter, Event, EventFlags, FlowKey, FlowState, FlowValue, LivingValue, PlacedPage,
+    PlacedSandbox, PolicyFlags, Prefix, REASONS, Rows, Sandbox, SandboxConfig, SandboxFlags, SlotEntry,
 };
-use filter_core::table::{Node, Page};
+use filter_core::table::{First, HEADER, Node, Page};
 use filter_core::{Address, Reason};
 use std::mem::offset_of;
 
@@ -16,13 +16,17 @@ macro_rules! layout {
 }
 
 #[test]
-fn layouts_of_version_4() {
-    assert_eq!(abi::VERSION, 5);
+fn layouts_of_version_6() {
+    assert_eq!(abi::VERSION, 6);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
-    assert_eq!((size_of::<Node>(), size_of::<Page>(), size_of::<Rows>()), (64, 704, 592));
+    assert_eq!((size_of::<Node>(), size_of::<Page>(), size_of::<Rows>()), (64, 640, 592));
+    layout!(First: 704 aligned 8 { page: 0, v6: 640 });
+    assert_eq!(HEADER, 52);
+    layout!(Sandbox: 1408 aligned 8 { config: 0, policy: 704 });
+    assert_eq!((size_of::<PlacedSandbox>(), size_of::<PlacedPage>()), (1464, 704));
     layout!(LivingValue: 4 aligned 4 { reason: 0 });
     layout!(SlotEntry: 8 aligned 4 { ifindex: 0, slot: 4 });
     layout!(Prefix: 32 aligned 8 { value: 0, mask: 16 });
@@ -37,7 +41,7 @@ fn layouts_of_version_4() {
 }
 
 #[test]
-fn numbers_of_version_3() {
+fn numbers_of_version_6() {
     let rows = [
         Counter::BytesAllowed,
         Counter::BytesDenied,

@@ -30,9 +30,9 @@ impl Dataplane {
     /// As [`Self::switch`].
     pub fn time_switch(&mut self, slot: u32, policy: &Compiled) -> Result<Switched, Error> {
         let started = Instant::now();
-        let change = self.shared.change(slot, None, policy)?;
+        let prepared = self.shared.prepare(slot, None, policy)?;
         let built = started.elapsed();
-        self.shared.switch(&[(slot, &change)]).into_iter().collect::<Result<(), Error>>()?;
+        self.shared.switch(&[(slot, &prepared)]).into_iter().collect::<Result<(), Error>>()?;
         Ok(Switched { built, confirmed: started.elapsed().saturating_sub(built) })
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn judge(
 
 fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u8]) -> Result<Judgement, Error> {
     let empty = || Error::Empty { slot };
-    let mut config = shared.config(slot)?.ok_or_else(empty)?;
+    let mut config = shared.sandbox(slot)?.ok_or_else(empty)?.config;
     config.events_per_second = 0;
     config.flags &= !SandboxFlags::REJECT;
     shared.shadow(slot, SHADOW, &config)?;

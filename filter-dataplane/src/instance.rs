@@ -1,7 +1,7 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
 use crate::hook::{Hook, Spot};
-use crate::kernel_types::KernelTypes;
+use crate::kernel_types::{self, KernelTypes};
 use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
@@ -11,7 +11,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
-use filter_core::abi::{self, SkbLayout, SlotEntry};
+use filter_core::abi::{self, SlotEntry};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -54,12 +54,12 @@ impl Instance {
         let own = pins.namespace(netns_inode);
         create(&own)?;
         let with_types = KernelTypes::of_this_kernel().map(|types| {
-            let loaded = load(&types.resolve(object), &types.layout, pins, &own);
+            let loaded = load(&kernel_types::resolve(object, Some(&types)), pins, &own);
             loaded.inspect_err(|error| tracing::warn!(%error, "the program does without the kernel's types"))
         });
         let mut ebpf = match with_types {
             Some(Ok(loaded)) => loaded,
-            _ => load(object, &SkbLayout::UNKNOWN, pins, &own)?,
+            _ => load(&kernel_types::resolve(object, None), pins, &own)?,
         };
         crate::log::follow(&mut ebpf);
         let blocks = take::<Array<MapData, u64>>(&mut ebpf, "LIVING_BLOCKS")?;
@@ -152,7 +152,7 @@ impl Instance {
 }
 
 /// Loads the programs, and the maps that are pinned or new ones.
-fn load(object: &[u8], layout: &SkbLayout, pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
+fn load(object: &[u8], pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     for name in SHARED {
         loader.map_pin_path(name, pins.map(name));
@@ -160,8 +160,7 @@ fn load(object: &[u8], layout: &SkbLayout, pins: &Pins, own: &Path) -> Result<Eb
     for name in OWN {
         loader.map_pin_path(name, own.join(name));
     }
-    let layout = Pod(*layout);
-    let mut ebpf = loader.override_global("SKB", &layout, true).load(object)?;
+    let mut ebpf = loader.load(object)?;
     for hook in Hook::ALL {
         classifier(&mut ebpf, hook).load()?;
     }

@@ -1,9 +1,9 @@
 //! What the running kernel says of its own types (BTF, Linux 5.4), as far as the program asks for it.
 //!
-//! aya resolves no functions of the kernel that a program calls, and no fields. The program has one call of a number that no helper
-//! has, and a global with the places of the fields; both are filled in before it is loaded.
+//! aya resolves no functions of the kernel that a program calls, and no fields. The program has numbers in their places
+//! ([`filter_core::abi`]), which are replaced before it is loaded.
 
-use filter_core::abi::{CAST_TO_KERNEL, SkbLayout};
+use filter_core::abi::{self, CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
 use std::env;
 use std::fs;
 use std::sync::OnceLock;
@@ -17,44 +17,95 @@ const SWITCH: &str = "SANDBOX_FILTER_KERNEL_TYPES";
 pub(crate) struct KernelTypes {
     /// Number of the function `bpf_cast_to_kern_ctx`.
     cast: u32,
-    /// Places of the fields.
-    pub(crate) layout: SkbLayout,
+    /// The bits of `ip_summed` in its byte.
+    summed_bits: u32,
+    /// By its number in [`SkbField`], the offset of each field.
+    fields: [(u16, u16); 5],
 }
 
 impl KernelTypes {
     /// Those of the running kernel; `None` when it does not tell, lacks one, or is not to be asked.
     pub(crate) fn of_this_kernel() -> Option<KernelTypes> {
-        static READ: OnceLock<Option<KernelTypes>> = OnceLock::new();
-        *READ.get_or_init(|| {
-            if env::var_os(SWITCH).is_some_and(|value| value == "off") {
-                return None;
-            }
-            KernelTypes::find(&Types::parse(&fs::read(BTF).ok()?)?)
-        })
+        if env::var_os(SWITCH).is_some_and(|value| value == "off") {
+            return None;
+        }
+        this_kernel().0
     }
 
     fn find(types: &Types<'_>) -> Option<KernelTypes> {
         let skb = types.named(STRUCT, "sk_buff")?;
-        let whole = |name| types.field(skb, name).filter(|(bit, _)| bit % 8 == 0).map(|(bit, _)| bit / 8);
-        let (summed, _) = types.field(skb, "ip_summed").filter(|(_, bits)| *bits == 2)?;
-        let checksum = (whole("csum_start")?, whole("csum_offset")?);
-        let layout = SkbLayout::new(summed / 8, summed % 8, checksum.0, checksum.1, whole("head")?, whole("data")?)?;
-        Some(KernelTypes { cast: types.named(FUNCTION, "bpf_cast_to_kern_ctx")?, layout })
+        let bytes = |bit: u32| u16::try_from(bit / 8).ok().filter(|at| i16::try_from(*at).is_ok());
+        let whole = |name| types.field(skb, name).filter(|(bit, _)| bit % 8 == 0).and_then(|(bit, _)| bytes(bit));
+        let (summed, _) = types.field(skb, "ip_summed").filter(|(bit, bits)| *bits == 2 && bit % 8 < 7)?;
+        let fields = [
+            (SkbField::SUMMED, bytes(summed)?),
+            (SkbField::CHECKSUM_START, whole("csum_start")?),
+            (SkbField::CHECKSUM_OFFSET, whole("csum_offset")?),
+            (SkbField::HEAD, whole("head")?),
+            (SkbField::DATA, whole("data")?),
+        ];
+        let cast = types.named(FUNCTION, "bpf_cast_to_kern_ctx")?;
+        Some(KernelTypes { cast, summed_bits: 3 << (summed % 8), fields })
     }
+}
 
-    /// The object with its calls of the function resolved.
-    pub(crate) fn resolve(&self, object: &[u8]) -> Vec<u8> {
-        /// A call of a helper; its number follows.
-        const HELPER: [u8; 4] = [0x85, 0, 0, 0];
-        /// A call of a function of the kernel: `BPF_PSEUDO_KFUNC_CALL` as the source register.
-        const FUNCTION: [u8; 4] = [0x85, 0x20, 0, 0];
-        let wanted = [HELPER, CAST_TO_KERNEL.to_le_bytes()].concat();
-        let mut object = object.to_vec();
-        for instruction in object.chunks_exact_mut(8).filter(|instruction| **instruction == wanted) {
-            instruction[..4].copy_from_slice(&FUNCTION);
-            instruction[4..].copy_from_slice(&self.cast.to_le_bytes());
+/// How many bytes an element of an array has before what it holds, so that this lies in lines of the processor's cache: 0 when the kernel
+/// does not tell where the elements of its arrays begin. The same for as long as the kernel runs.
+pub(crate) fn lead() -> u32 {
+    this_kernel().1
+}
+
+fn this_kernel() -> (Option<KernelTypes>, u32) {
+    static READ: OnceLock<(Option<KernelTypes>, u32)> = OnceLock::new();
+    *READ.get_or_init(|| {
+        let bytes = fs::read(BTF).unwrap_or_default();
+        let Some(types) = Types::parse(&bytes) else {
+            return (None, 0);
+        };
+        let elements = types.named(STRUCT, "bpf_array").and_then(|array| types.field(array, "value"));
+        (KernelTypes::find(&types), elements.map_or(0, |(bit, _)| abi::lead(bit as usize / 8)))
+    })
+}
+
+/// The object with the kernel's own numbers in the places of those that stand for them; without types it is told that there are none.
+pub(crate) fn resolve(object: &[u8], types: Option<&KernelTypes>) -> Vec<u8> {
+    let mut object = object.to_vec();
+    let (instructions, _) = object.as_chunks_mut::<8>();
+    for instruction in instructions {
+        resolve_one(instruction, types);
+    }
+    object
+}
+
+/// An instruction is an operation, its registers, an offset of two bytes and a number of four.
+fn resolve_one(instruction: &mut [u8; 8], types: Option<&KernelTypes>) {
+    const CALL: u8 = 0x85;
+    /// A call of a function of the kernel has this in the place of the source register.
+    const KERNEL_FUNCTION: u8 = 2 << 4;
+    const MOVE: u8 = 0xb7;
+    const AND: u8 = 0x57;
+    const XOR: u8 = 0xa7;
+    const LOAD_ONE: u8 = 0x71;
+    const LOAD_TWO: u8 = 0x69;
+    const LOAD_EIGHT: u8 = 0x79;
+    let [operation, _, a, b, number @ ..] = *instruction;
+    let (offset, number) = (u16::from_le_bytes([a, b]), u32::from_le_bytes(number));
+    match (operation, offset, number, types) {
+        (MOVE, 0, HAS_KERNEL_VIEW, _) => instruction[4..].copy_from_slice(&u32::from(types.is_some()).to_le_bytes()),
+        (MOVE, 0, LEAD, _) => instruction[4..].copy_from_slice(&lead().to_le_bytes()),
+        (CALL, 0, CAST_TO_KERNEL, Some(types)) => {
+            instruction[1] |= KERNEL_FUNCTION;
+            instruction[4..].copy_from_slice(&types.cast.to_le_bytes());
         }
-        object
+        (AND | XOR, 0, SUMMED_BITS, Some(types)) => {
+            instruction[4..].copy_from_slice(&types.summed_bits.to_le_bytes());
+        }
+        (LOAD_ONE | LOAD_TWO | LOAD_EIGHT, _, 0, Some(types)) => {
+            if let Some((_, place)) = types.fields.iter().find(|(field, _)| *field == offset) {
+                instruction[2..4].copy_from_slice(&place.to_le_bytes());
+            }
+        }
+        _ => {}
     }
 }
 
@@ -149,23 +200,31 @@ mod tests {
 
     #[test]
     fn this_kernel_tells() {
-        let Some(types) = KernelTypes::of_this_kernel() else {
+        let Some(KernelTypes { cast, summed_bits, fields }) = KernelTypes::of_this_kernel() else {
             println!("SKIPPED: the kernel does not tell its types, or is older than 6.2");
             return;
         };
-        let KernelTypes { cast, layout } = types;
-        assert!(cast > 0 && layout.summed() > 0);
-        assert!(layout.checksum_offset() == layout.checksum_start() + 2, "{layout:?}");
-        assert!(layout.data() == layout.head() + 8, "{layout:?}");
+        let [summed, start, offset, head, data] = fields.map(|(_, place)| place);
+        assert!(cast > 0 && summed > 0 && summed_bits.count_ones() == 2);
+        assert_eq!((offset, data), (start + 2, head + 8));
     }
 
     #[test]
-    fn only_the_calls_are_resolved() {
-        let types = KernelTypes { cast: 0x0102_0304, layout: SkbLayout::UNKNOWN };
-        let other = [0x85, 0, 0, 0, 1, 0, 0, 0];
-        let call = [0x85, 0, 0, 0, 1, 0, 0xff, 0x7f];
-        let resolved = types.resolve(&[other, call, other].concat());
-        assert_eq!(resolved, [other, [0x85, 0x20, 0, 0, 4, 3, 2, 1], other].concat());
+    fn only_what_stands_for_something_is_replaced() {
+        let types = KernelTypes { cast: 0x0102_0304, summed_bits: 0x60, fields: [(SkbField::HEAD, 0x0110); 5] };
+        let resolved = |instruction: [u8; 8], types: Option<&KernelTypes>| resolve(&instruction, types);
+        for (before, after) in [
+            ([0x85, 0, 0, 0, 1, 0, 0xff, 0x7f], [0x85, 0x20, 0, 0, 4, 3, 2, 1]),
+            ([0x85, 0, 0, 0, 1, 0, 0, 0], [0x85, 0, 0, 0, 1, 0, 0, 0]),
+            ([0xb7, 3, 0, 0, 2, 0, 0xff, 0x7f], [0xb7, 3, 0, 0, 1, 0, 0, 0]),
+            ([0x57, 3, 0, 0, 3, 0, 0xff, 0x7f], [0x57, 3, 0, 0, 0x60, 0, 0, 0]),
+            ([0x79, 0x12, 4, 0x7f, 0, 0, 0, 0], [0x79, 0x12, 0x10, 1, 0, 0, 0, 0]),
+            ([0x79, 0x12, 8, 0, 0, 0, 0, 0], [0x79, 0x12, 8, 0, 0, 0, 0, 0]),
+        ] {
+            assert_eq!(resolved(before, Some(&types)), after);
+        }
+        assert_eq!(resolved([0xb7, 3, 0, 0, 2, 0, 0xff, 0x7f], None), [0xb7, 3, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(resolved([0x79, 0x12, 4, 0x7f, 0, 0, 0, 0], None), [0x79, 0x12, 4, 0x7f, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -27,12 +27,13 @@ pub mod netlink;
 mod notices;
 mod outer;
 mod pins;
+mod placed;
 mod pod;
-mod policies;
 pub mod probe;
 mod protection;
 #[cfg(feature = "record")]
 mod record;
+mod sandboxes;
 mod shared;
 mod survey;
 mod sys;
@@ -269,8 +270,8 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused.
     pub fn state(&self, slot: u32) -> Result<Option<SlotState>, Error> {
-        let (config, generation) = (self.shared.config(slot)?, self.shared.generation(slot)?);
-        Ok(config.zip(generation).map(|(config, generation)| SlotState { config, generation }))
+        let held = self.shared.sandbox(slot)?;
+        Ok(held.map(|held| SlotState { config: held.config, generation: held.policy.generation() }))
     }
 
     /// Empties all slots but the `known` ones and those that have links: what an operation left that was never completed. Tells

@@ -4,14 +4,15 @@
 //! Everything is made before anything changes. Then each sandbox has an outcome of its own: either the whole change holds, or
 //! nothing of it.
 
-use crate::shared::{Change, Contents, Shared};
+use crate::sandboxes::Prepared;
+use crate::shared::{Contents, Shared};
 use crate::{Dataplane, Device, Error, Place, fail_point};
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
 
-/// Sandboxes that are attached together, at most: each has up to five maps open meanwhile.
+/// Sandboxes that are attached together, at most: each has up to four maps open meanwhile.
 const ATTACHED_AT_ONCE: usize = 64;
-/// Sandboxes that are updated together, at most: each has up to three maps open meanwhile.
+/// Sandboxes that are updated together, at most: each has up to two maps open meanwhile.
 const UPDATED_AT_ONCE: usize = 256;
 
 /// A sandbox that is to be attached.
@@ -119,40 +120,15 @@ impl Dataplane {
     }
 
     fn update_some(&mut self, sandboxes: &[ToUpdate<'_>]) -> Vec<Result<(), Error>> {
-        let mut outcomes: Vec<Result<(), Error>> = Vec::with_capacity(sandboxes.len());
-        let mut made: Vec<Option<Change>> = Vec::with_capacity(sandboxes.len());
-        for ToUpdate { slot, config, policy } in sandboxes {
-            let (change, outcome) = match self.shared.change(*slot, *config, policy) {
-                Ok(change) => (Some(change), Ok(())),
-                Err(error) => (None, Err(error)),
-            };
-            made.push(change);
-            outcomes.push(outcome);
-        }
+        let prepare = |ToUpdate { slot, config, policy }: &ToUpdate<'_>| self.shared.prepare(*slot, *config, policy);
+        let made: Vec<Result<Prepared, Error>> = sandboxes.iter().map(prepare).collect();
         fail_point("switch.built");
-        let announces = made.iter().flatten().any(Change::announces);
-        self.go_on(sandboxes, &made, &mut outcomes, Shared::announce);
-        if announces {
-            fail_point("update.configured");
-        }
-        self.go_on(sandboxes, &made, &mut outcomes, Shared::switch);
-        outcomes
-    }
-
-    /// Takes a step for all sandboxes that nothing has gone wrong with.
-    fn go_on(
-        &mut self,
-        sandboxes: &[ToUpdate<'_>],
-        made: &[Option<Change>],
-        outcomes: &mut [Result<(), Error>],
-        step: impl Fn(&mut Shared, &[(u32, &Change)]) -> Vec<Result<(), Error>>,
-    ) {
-        let good = outcomes.iter().zip(sandboxes).zip(made).filter(|((outcome, _), _)| outcome.is_ok());
-        let changes: Vec<_> = good.filter_map(|((_, one), change)| Some((one.slot, change.as_ref()?))).collect();
-        let stepped = step(&mut self.shared, &changes);
-        for (outcome, stepped) in outcomes.iter_mut().filter(|outcome| outcome.is_ok()).zip(stepped) {
-            *outcome = stepped;
-        }
+        let changes = sandboxes.iter().zip(&made);
+        let changes: Vec<_> = changes.filter_map(|(one, made)| Some((one.slot, made.as_ref().ok()?))).collect();
+        let mut switched = self.shared.switch(&changes).into_iter();
+        made.into_iter()
+            .map(|made| made.and_then(|_| switched.next().expect("an outcome for each that was made")))
+            .collect()
     }
 }
 

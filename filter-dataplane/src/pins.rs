@@ -1,14 +1,15 @@
 //! Where in the BPF filesystem things are pinned, so that enforcement outlives the daemon.
 //!
 //! ```text
-//! PIN_DIR/abi-3/maps/NAME           shared maps
-//! PIN_DIR/abi-3/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
-//! PIN_DIR/abi-3/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
+//! PIN_DIR/abi-N/maps/NAME           shared maps
+//! PIN_DIR/abi-N/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
+//! PIN_DIR/abi-N/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
+//! PIN_DIR/abi-N/lead-BYTES          an empty directory: what elements have before what they hold
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
 
-use crate::Error;
 use crate::hook::{self, Hook};
+use crate::{Error, kernel_types};
 use filter_core::abi;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
@@ -37,10 +38,31 @@ impl Pins {
             }
         }
         let pins = Pins { root: directory.join(mine), _lock: lock };
+        pins.check_lead()?;
         for part in ["maps", "netns", "links"] {
             create(&pins.root.join(part))?;
         }
         Ok(pins)
+    }
+
+    /// Makes sure that the elements of what is pinned begin where this daemon looks for them.
+    fn check_lead(&self) -> Result<(), Error> {
+        const LEAD: &str = "lead-";
+        create(&self.root)?;
+        let mine = format!("{LEAD}{}", kernel_types::lead());
+        for entry in fs::read_dir(&self.root).map_err(Error::file("read", &self.root))? {
+            let name = entry.map_err(Error::file("read", &self.root))?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(LEAD) && name != mine {
+                return Err(Error::Unsupported {
+                    missing: format!(
+                        "{} is of {name}, and by what the kernel tells of its types it is {mine}",
+                        self.root.display()
+                    ),
+                    hint: "let the daemon read /sys/kernel/btf/vmlinux as the one before could".to_owned(),
+                });
+            }
+        }
+        create(&self.root.join(mine))
     }
 
     /// Path of a shared map.

@@ -1,6 +1,6 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SkbLayout, SlotEntry};
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, PlacedPage, PlacedSandbox, Rows, Sandbox, SlotEntry};
 use filter_core::table::Page;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
@@ -11,9 +11,13 @@ pub(crate) struct Pod<T>(pub T);
 // SAFETY: the ABI's types are `repr(C)` with explicit padding, and any bit pattern is a value of them.
 unsafe impl aya::Pod for Pod<SlotEntry> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Pod<SandboxConfig> {}
+unsafe impl aya::Pod for Pod<Sandbox> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Page> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<PlacedSandbox> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<PlacedPage> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<LivingValue> {}
 // SAFETY: as above.
@@ -22,5 +26,3 @@ unsafe impl aya::Pod for Pod<FlowKey> {}
 unsafe impl aya::Pod for Pod<FlowValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Rows> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Pod<SkbLayout> {}

@@ -1,66 +1,36 @@
 //! From a packet's device to its sandbox.
 
 use crate::emit;
-use crate::maps::{OVERFLOW, POLICIES, SANDBOXES, SLOTS};
-use crate::plain::Policy;
+use crate::maps::{OVERFLOW, SLOTS, sandbox};
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::programs::TcContext;
-use filter_core::abi::{self, SandboxConfig};
-use filter_core::table::Page;
+use filter_core::abi::{self, Sandbox};
 
 /// The sandbox of the device that a packet is on.
 pub struct Attachment {
     /// Its index in the arrays of maps.
     pub slot: u32,
-    /// Generation of the policy that the packet is judged by; 0 without one.
-    pub generation: u32,
-    /// What is known of the sandbox under that policy.
-    pub sandbox: &'static SandboxConfig,
+    /// What the packet is judged by: also when another one takes its place meanwhile.
+    pub sandbox: &'static Sandbox,
 }
 
 impl Attachment {
+    /// Finds the sandbox.
+    #[inline(always)]
+    pub fn of(skb: *const __sk_buff) -> Option<Attachment> {
+        let slot = slot_of(skb)?;
+        Some(Attachment { slot, sandbox: sandbox(slot)? })
+    }
+
     /// Finds the sandbox; counts a stray when there is none.
     #[inline(always)]
-    pub fn of(ctx: &TcContext) -> Option<Attachment> {
-        let found = slot_of(ctx.skb.skb).and_then(|slot| match policy(slot) {
-            Some(first) => Attachment::under(slot, first),
-            // Nothing says which.
-            None => Attachment::at(slot, 0, 0).or(Attachment::at(slot, 1, 0)),
-        });
+    pub fn or_stray(skb: *const __sk_buff) -> Option<Attachment> {
+        let found = Attachment::of(skb);
         if found.is_none() {
             emit::stray();
         }
         found
     }
-
-    /// Finds the sandbox and its policy, where there are both.
-    #[inline(always)]
-    pub fn with_policy(skb: *const __sk_buff) -> Option<(Attachment, Policy)> {
-        let slot = slot_of(skb)?;
-        let first = policy(slot)?;
-        Some((Attachment::under(slot, first)?, Policy { slot, first }))
-    }
-
-    #[inline(always)]
-    fn under(slot: u32, policy: &Page) -> Option<Attachment> {
-        Attachment::at(slot, policy.attachment(), policy.generation())
-    }
-
-    #[inline(always)]
-    fn at(slot: u32, which: u32, generation: u32) -> Option<Attachment> {
-        let sandbox = SANDBOXES.get(abi::place(slot, which))?.get(ONLY)?;
-        Some(Attachment { slot, generation, sandbox })
-    }
 }
-
-/// The first page of a slot's policy.
-#[inline(always)]
-pub fn policy(slot: u32) -> Option<&'static Page> {
-    POLICIES.get(slot)?.get(ONLY)
-}
-
-/// Index of what is alone in its map.
-const ONLY: u32 = 0;
 
 /// The slot of a device. The array answers for all but the devices whose place another one has.
 #[inline(always)]

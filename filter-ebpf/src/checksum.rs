@@ -6,11 +6,11 @@
 //! (RFC 9293, section 3.1; RFC 768), or further behind, where nothing was judged.
 
 use crate::frame::Frame;
-use aya_ebpf::Global;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
-use filter_core::abi::{CAST_TO_KERNEL, SkbLayout};
+use core::arch::asm;
+use filter_core::abi::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, SUMMED_BITS, SkbField};
 use filter_core::decide::plain::Plain;
 use filter_core::packet::{Flow, Fragment, Source, protocol};
 use filter_core::{FlowChange, Reason, Verdict};
@@ -22,11 +22,10 @@ pub fn judge(ctx: &TcContext, frame: &Frame, flow: &Flow, verdict: Verdict) -> V
     if !verdict.reason.allows() {
         return verdict;
     }
-    let layout = SKB.load();
-    let unharmed = if layout == SkbLayout::UNKNOWN {
-        is_unharmed_by_trying(skb, frame, flow)
+    let unharmed = if has_kernel_view() {
+        place(skb).is_none_or(|place| behind(flow).is_some_and(|least| place.is_behind(least)))
     } else {
-        place(skb, layout).is_none_or(|place| behind(flow).is_some_and(|least| place >= u64::from(least)))
+        is_unharmed_by_trying(skb, frame, flow)
     };
     if unharmed {
         return verdict;
@@ -51,12 +50,11 @@ pub enum Summed {
 /// How a plain packet's checksum is; `None` when the walk is to judge it.
 #[inline(always)]
 pub fn of_plain(skb: *mut __sk_buff, packet: &Plain) -> Option<Summed> {
-    let layout = SKB.load();
     let field = packet.transport + if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
-    if layout == SkbLayout::UNKNOWN {
+    if !has_kernel_view() {
         return Some(by_trying(skb, field));
     }
-    place(skb, layout).is_none_or(|place| place >= u64::from(field)).then_some(Summed::Well)
+    place(skb).is_none_or(|place| place.is_behind(field)).then_some(Summed::Well)
 }
 
 /// Where the checksum's field lies in a TCP and in a UDP header.
@@ -74,30 +72,70 @@ fn behind(flow: &Flow) -> Option<u32> {
     }
 }
 
-/// Where the kernel that this runs on keeps what it is asked for. `used`: a constant that is equal must not become one with it.
-#[used]
-#[unsafe(no_mangle)]
-static SKB: Global<SkbLayout> = Global::new(SkbLayout::UNKNOWN);
-
-/// Where the device is to write a checksum that is left to it, counted from the frame's first byte; `None` when none is. Looks into the
-/// kernel's own structure (Linux 6.2).
+/// Whether the program may look into the kernel's own structure (Linux 6.2). The verifier leaves out what is for the other case.
 #[inline(always)]
-fn place(skb: *mut __sk_buff, layout: SkbLayout) -> Option<u64> {
-    /// `CHECKSUM_PARTIAL`.
-    const LEFT_TO_DEVICE: u8 = 3;
+fn has_kernel_view() -> bool {
+    let has: u64;
+    // SAFETY: sets a register.
+    unsafe {
+        asm!("{has} = {number}", has = out(reg) has, number = const HAS_KERNEL_VIEW, options(pure, nomem, nostack, preserves_flags));
+    }
+    has != 0
+}
+
+/// Loads a field of the kernel's structure, of which the loader knows the place.
+macro_rules! field {
+    ($size:ident, $from:expr, $place:expr) => {{
+        let value: u64;
+        asm!(
+            concat!("{value} = *(", stringify!($size), " *)({from} + {place})"),
+            value = out(reg) value,
+            from = in(reg) $from,
+            place = const $place,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+        value
+    }};
+}
+
+/// Where in memory the device is to write a checksum that is left to it, and where the frame begins.
+struct Place {
+    checksum: u64,
+    frame: u64,
+}
+
+impl Place {
+    /// Whether it is so many bytes behind the frame's beginning, or more.
+    #[inline(always)]
+    fn is_behind(&self, least: u32) -> bool {
+        self.checksum >= self.frame + u64::from(least)
+    }
+}
+
+/// Where the device is to write a checksum that is left to it; `None` when none is. Only with the kernel's view.
+#[inline(always)]
+fn place(skb: *mut __sk_buff) -> Option<Place> {
     // SAFETY: the loader puts the kernel's function in the place of this number, which takes the context and gives its own view of
     // it; the verifier checks every place that is read there against the kernel's types.
     unsafe {
         let cast: extern "C" fn(*mut __sk_buff) -> *const u8 = core::mem::transmute(CAST_TO_KERNEL as usize);
         let skb = cast(skb);
-        let at = |place: u64| skb.add(place as usize);
-        if *at(layout.summed()) >> layout.summed_bit() & 3 != LEFT_TO_DEVICE {
+        // Both bits are set when it is left to the device (`CHECKSUM_PARTIAL`): then nothing is left of them.
+        let mut summed = field!(u8, skb, SkbField::SUMMED);
+        asm!(
+            "{summed} &= {bits}",
+            "{summed} ^= {bits}",
+            summed = inout(reg) summed,
+            bits = const SUMMED_BITS,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+        if summed != 0 {
             return None;
         }
-        let start = u64::from(*at(layout.checksum_start()).cast::<u16>());
-        let offset = u64::from(*at(layout.checksum_offset()).cast::<u16>());
-        let (head, data) = (*at(layout.head()).cast::<u64>(), *at(layout.data()).cast::<u64>());
-        Some((head + start + offset).saturating_sub(data))
+        let start = field!(u16, skb, SkbField::CHECKSUM_START);
+        let offset = field!(u16, skb, SkbField::CHECKSUM_OFFSET);
+        let (head, frame) = (field!(u64, skb, SkbField::HEAD), field!(u64, skb, SkbField::DATA));
+        Some(Place { checksum: head + start + offset, frame })
     }
 }
 

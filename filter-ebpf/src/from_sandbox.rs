@@ -7,11 +7,12 @@ use crate::checksum::Summed;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
-use crate::plain::InPlace;
+use crate::plain::{InPlace, Policy};
 use crate::{DROP, NEXT, checksum, emit, reject};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use filter_core::abi::Sandbox;
 use filter_core::decide;
 use filter_core::decide::plain::{self, Head};
 
@@ -27,23 +28,24 @@ pub fn from_sandbox(ctx: TcContext) -> i32 {
 /// Lets a plain packet pass that the lists allow, unless a device would change it.
 #[inline(always)]
 fn pass_plain(skb: *mut __sk_buff) -> Option<Summed> {
-    let (attachment, policy) = Attachment::with_policy(skb)?;
+    let attachment = Attachment::of(skb)?;
+    let Attachment { slot, sandbox: Sandbox { config, policy } } = attachment;
     let head = InPlace::new(skb);
-    let allowed = plain::from_sandbox(&head, attachment.sandbox, &policy)?;
+    let allowed = plain::from_sandbox(&head, config, &Policy { slot, first: policy })?;
     let length = head.length();
     if let Summed::Cut = checksum::of_plain(skb, &allowed.packet)? {
         return Some(Summed::Cut);
     }
     #[cfg(feature = "record")]
     crate::record::write_plain(&attachment, &allowed, true);
-    emit::count_outbound(attachment.slot, allowed.reason, length);
+    emit::count_sent(slot, allowed.reason, length);
     Some(Summed::Well)
 }
 
 #[inline(always)]
 fn judge(ctx: &TcContext, cut: bool) -> i32 {
     let frame = Frame::new(ctx);
-    let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
+    let Some(Judged { attachment: Attachment { slot, sandbox: Sandbox { config, .. } }, flow, verdict }) =
         judged(ctx, |flow, sandbox, walk| decide(&frame, flow, sandbox, walk))
     else {
         return DROP;
@@ -71,6 +73,6 @@ fn judge(ctx: &TcContext, cut: bool) -> i32 {
     if verdict.reason.allows() {
         return NEXT;
     }
-    emit::tell(slot, sandbox, flow, verdict.word(), length);
-    reject::reply(ctx.skb.skb, flow, sandbox, slot, u32::from(verdict.reason.number()))
+    emit::tell(slot, config, flow, verdict.word(), length);
+    reject::reply(ctx.skb.skb, flow, config, slot, u32::from(verdict.reason.number()))
 }

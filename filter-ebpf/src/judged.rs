@@ -1,12 +1,12 @@
-//! A walk by one generation.
+//! A walk.
 
 use crate::attachment::Attachment;
 use crate::maps::scratch;
 use crate::tables::Walk;
 use aya_ebpf::programs::TcContext;
+use filter_core::Verdict;
 use filter_core::abi::SandboxConfig;
 use filter_core::packet::Flow;
-use filter_core::{Reason, Verdict};
 
 /// A packet, whose it is, and the verdict on it.
 pub struct Judged {
@@ -17,21 +17,15 @@ pub struct Judged {
 
 /// Judges a packet; `None` when it belongs to no sandbox.
 ///
-/// The attachment and every search of the policy must be of one generation. A walk that a switch of policies overtakes finds no
-/// policy of its own any more and starts again, by the newer one. Switches are a grace period apart, so once is enough; a packet that is
-/// overtaken twice is denied.
+/// The attachment and every search of the policy are of one generation: what is found at first is in force until the program ends, because
+/// the kernel lets go of it only a grace period after it has been replaced.
 #[inline(always)]
 pub fn judged(ctx: &TcContext, walk: impl Fn(&mut Flow, &SandboxConfig, &Walk) -> Verdict) -> Option<Judged> {
-    let first = once(ctx, &walk)?;
-    if first.verdict.reason == Reason::NoPolicy { once(ctx, &walk) } else { Some(first) }
-}
-
-#[inline(always)]
-fn once(ctx: &TcContext, walk: &impl Fn(&mut Flow, &SandboxConfig, &Walk) -> Verdict) -> Option<Judged> {
-    let attachment = Attachment::of(ctx)?;
-    let Attachment { slot, generation, sandbox, .. } = attachment;
+    let skb = ctx.skb.skb;
+    let attachment = Attachment::or_stray(skb)?;
+    let Attachment { slot, sandbox } = attachment;
     let flow = &mut scratch()?.flow;
     *flow = Flow::default();
-    let verdict = walk(flow, sandbox, &Walk { slot, generation, skb: ctx.skb.skb });
+    let verdict = walk(flow, &sandbox.config, &Walk { slot, sandbox: Some(sandbox), skb });
     Some(Judged { attachment, flow, verdict })
 }

@@ -7,7 +7,10 @@ use crate::reject::Reply;
 use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, Rows, SandboxConfig, SlotEntry};
+use core::arch::asm;
+use filter_core::abi::{
+    self, Event, FlowKey, FlowValue, LivingValue, PlacedPage, PlacedSandbox, Rows, Sandbox, SlotEntry,
+};
 use filter_core::packet::Flow;
 use filter_core::table::Page;
 
@@ -36,19 +39,42 @@ pub static PROTECTED: LpmTrie<[u8; 16], LivingValue, { 12 * abi::MAX_SANDBOXES a
 #[btf_map]
 pub static PROTECTED_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::new();
 
-/// Two attachments a slot, by [`abi::place`]: the policy says which of them holds.
+/// Attachment and beginning of the policy by slot: replacing the pointer replaces addresses, prefixes, default, capture and generation at
+/// once. Maps of one length, so that looking into one takes no call.
 #[btf_map]
-pub static SANDBOXES: ArrayOfMaps<Array<SandboxConfig, 1>, { 2 * abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
+static SANDBOXES: ArrayOfMaps<Array<PlacedSandbox, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
-/// First page of the policy's table by slot: replacing the pointer replaces prefixes, default, capture, generation and attachment at once.
-/// Maps of one length, so that looking into one takes no call.
+/// Two places a slot, by [`abi::place`], for the other pages of a policy, as many as it needs: the beginning says in which they are.
 #[btf_map]
-pub static POLICIES: ArrayOfMaps<Array<Page, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
-
-/// Two tables a slot, by [`abi::place`], of all pages but the first, as many as the policy needs: the first page says which it goes with.
-#[btf_map]
-pub static PAGES: ArrayOfMaps<Array<Page, 1, { BPF_F_INNER_MAP as usize }>, { 2 * abi::MAX_SANDBOXES as usize }> =
+static PAGES: ArrayOfMaps<Array<PlacedPage, 1, { BPF_F_INNER_MAP as usize }>, { 2 * abi::MAX_SANDBOXES as usize }> =
     ArrayOfMaps::new();
+
+/// What is in a slot.
+#[inline(always)]
+pub fn sandbox(slot: u32) -> Option<&'static Sandbox> {
+    let element = SANDBOXES.get(slot)?.get(0)?;
+    // SAFETY: there is room for it behind the most that the lead may be; any bit pattern is a value.
+    Some(unsafe { &*element.as_ptr().byte_add(lead()).cast() })
+}
+
+/// A page at a [place](abi::place).
+#[inline(always)]
+pub fn page(place: u32, index: u32) -> Option<&'static Page> {
+    let element = PAGES.get(place)?.get(index)?;
+    // SAFETY: as in `sandbox`.
+    Some(unsafe { &*element.as_ptr().byte_add(lead()).cast() })
+}
+
+/// How many bytes there are in an element before what it holds. The verifier knows the number that the loader puts there.
+#[inline(always)]
+fn lead() -> usize {
+    let lead: u64;
+    // SAFETY: sets a register.
+    unsafe {
+        asm!("{lead} = {number}", lead = out(reg) lead, number = const abi::LEAD, options(pure, nomem, nostack, preserves_flags));
+    }
+    lead as usize
+}
 
 /// Counters by slot.
 #[btf_map]

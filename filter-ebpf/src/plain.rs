@@ -7,22 +7,25 @@ use core::arch::asm;
 use filter_core::Address;
 use filter_core::abi::{self, FlowKey, PolicyValue};
 use filter_core::decide::plain::{Head, Lists};
-use filter_core::table::Page;
+use filter_core::table::First;
 
 /// Loads what may lie anywhere, which a reference may not lead to; the processors that this runs on take it in one piece.
 macro_rules! load {
-    ($size:ident, $from:expr) => {{
+    ($size:ident, $from:expr, $at:expr) => {{
         let value: u64;
-        // SAFETY: the verifier refuses a program that reads a place which it has not compared with the end.
+        // SAFETY: the verifier refuses a program that reads a place which it has not compared with the end. What is loaded has no more
+        // bits than that.
         unsafe {
             asm!(
-                concat!("{value} = *(", stringify!($size), " *)({from} + 0)"),
+                concat!("{value} = *(", stringify!($size), " *)({from} + {at})"),
                 value = out(reg) value,
                 from = in(reg) $from,
+                at = const $at,
                 options(pure, readonly, nostack, preserves_flags)
             );
+            core::hint::assert_unchecked(value <= $size::MAX as u64);
         }
-        value
+        value as $size
     }};
 }
 
@@ -62,25 +65,25 @@ impl Head for InPlace {
 
     #[inline(always)]
     fn two<const AT: usize>(&self) -> [u8; 2] {
-        (load!(u16, self.start.wrapping_add(AT)) as u16).to_ne_bytes()
+        load!(u16, self.start, AT).to_ne_bytes()
     }
 
     #[inline(always)]
     fn four<const AT: usize>(&self) -> [u8; 4] {
-        (load!(u32, self.start.wrapping_add(AT)) as u32).to_ne_bytes()
+        load!(u32, self.start, AT).to_ne_bytes()
     }
 
     #[inline(always)]
     fn eight<const AT: usize>(&self) -> [u8; 8] {
-        load!(u64, self.start.wrapping_add(AT)).to_ne_bytes()
+        load!(u64, self.start, AT).to_ne_bytes()
     }
 }
 
 /// The policy of an attachment.
 pub struct Policy {
     pub slot: u32,
-    /// Its first page.
-    pub first: &'static Page,
+    /// Its beginning.
+    pub first: &'static First,
 }
 
 impl Lists for Policy {

@@ -39,7 +39,7 @@ pub extern "C" fn write(slot: u32, flow: *const Flow, verdict: u64, from_sandbox
 #[inline(always)]
 pub fn write_plain(attachment: &Attachment, Allowed { reason, packet }: &Allowed, from_sandbox: bool) {
     let ports = [packet.source_port, packet.destination_port];
-    put(attachment.slot, attachment.generation, *reason, from_sandbox, packet.destination, ports);
+    put(attachment.slot, attachment.sandbox.policy.generation(), *reason, from_sandbox, packet.destination, ports);
 }
 
 #[inline(always)]

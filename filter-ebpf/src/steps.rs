@@ -4,18 +4,17 @@
 //! paths of the steps add up and do not multiply. Arguments are numbers, the context, and pointers to what is as large as its type
 //! says; a result is one number.
 
-use crate::attachment;
 use crate::flows;
 use crate::frame::Frame;
 use crate::maps::scratch;
 use crate::tables::{Pages, Walk};
 use aya_ebpf::bindings::__sk_buff;
-use filter_core::abi::{FlowKey, PolicyValue, SandboxConfig};
+use filter_core::abi::{FlowKey, PolicyValue, Sandbox, SandboxConfig};
 use filter_core::decide::{self as steps, flow, inbound, remote};
 use filter_core::packet::{self, Flow, Source};
 use filter_core::{Address, FlowChange, Reason, Remote, Steps, Verdict};
 
-impl Steps for Walk {
+impl Steps for Walk<'_> {
     #[inline(always)]
     fn parse<S: Source>(&self, _: &S, flow: &mut Flow) -> Result<(), Reason> {
         reason(parse(self.skb, flow)).map_or(Ok(()), Err)
@@ -34,7 +33,8 @@ impl Steps for Walk {
     #[inline(always)]
     fn remote(&self, remote: &Remote) -> Verdict {
         let (high, low) = remote.address.words();
-        Verdict::from_word(judge(self.slot, high, low, remote.word(), self.generation))
+        let sandbox = self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref);
+        Verdict::from_word(judge(sandbox, self.slot, high, low, remote.word()))
     }
 
     #[inline(always)]
@@ -58,8 +58,8 @@ impl Steps for Walk {
     }
 
     #[inline(always)]
-    fn error_about_own<S: Source>(&self, _: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<Reason> {
-        reason(error_about_own(self.skb, flow, sandbox, self.slot, self.generation))
+    fn error_about_own<S: Source>(&self, _: &S, flow: &Flow, _: &SandboxConfig) -> Option<Reason> {
+        reason(error_about_own(self.skb, flow, self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref), self.slot))
     }
 }
 
@@ -100,7 +100,7 @@ extern "C" fn inbound_change(flow: *const Flow, state: u32, slot: u32) -> u64 {
     let Some(flow) = (unsafe { flow.as_ref() }) else {
         return 0;
     };
-    FlowChange::word(inbound::change(flow, state, &Walk { slot, generation: 0, skb: core::ptr::null_mut() }))
+    FlowChange::word(inbound::change(flow, state, &Walk { slot, sandbox: None, skb: core::ptr::null_mut() }))
 }
 
 #[unsafe(no_mangle)]
@@ -110,7 +110,7 @@ extern "C" fn follow(flow: *const Flow, sandbox: *const SandboxConfig, slot: u32
     let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
         return 0;
     };
-    FlowChange::word(Some(flow::follow(flow, sandbox, &Walk { slot, generation: 0, skb: core::ptr::null_mut() })))
+    FlowChange::word(Some(flow::follow(flow, sandbox, &Walk { slot, sandbox: None, skb: core::ptr::null_mut() })))
 }
 
 #[unsafe(no_mangle)]
@@ -135,16 +135,20 @@ pub extern "C" fn flow_state(key: *const FlowKey, slot: u32) -> u64 {
 /// A [`PolicyValue::word`], or 0 without a policy.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn search(slot: u32, high: u64, low: u64) -> u64 {
+pub extern "C" fn search(sandbox: *const Sandbox, slot: u32, high: u64, low: u64) -> u64 {
+    // SAFETY: as in `parse`.
+    let Some(Sandbox { policy, .. }) = (unsafe { sandbox.as_ref() }) else {
+        return 0;
+    };
     let address = Address::from_words(high, low);
-    let value = attachment::policy(slot).and_then(|first| PolicyValue::find(&Pages::of(slot, first), first, &address));
-    value.map_or(0, PolicyValue::word)
+    PolicyValue::find(&Pages::of(slot, policy), policy, &address).map_or(0, PolicyValue::word)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge(slot: u32, high: u64, low: u64, remote: u32, generation: u32) -> u64 {
-    let walk = Walk { slot, generation, skb: core::ptr::null_mut() };
+extern "C" fn judge(sandbox: *const Sandbox, slot: u32, high: u64, low: u64, remote: u32) -> u64 {
+    // SAFETY: as in `parse`.
+    let walk = Walk { slot, sandbox: unsafe { sandbox.as_ref() }, skb: core::ptr::null_mut() };
     remote::judge(&Remote::from_word(Address::from_words(high, low), remote), &walk).word()
 }
 
@@ -160,19 +164,13 @@ extern "C" fn answer(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const San
         flow,
         &mut scratch.quoted,
         sandbox,
-        &Walk { slot, generation: 0, skb },
+        &Walk { slot, sandbox: None, skb },
     ))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn error_about_own(
-    skb: *mut __sk_buff,
-    flow: *const Flow,
-    sandbox: *const SandboxConfig,
-    slot: u32,
-    generation: u32,
-) -> u32 {
+extern "C" fn error_about_own(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const Sandbox, slot: u32) -> u32 {
     // SAFETY: as in `parse`.
     let (Some(flow), Some(sandbox), Some(scratch)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), scratch()) }) else {
         return 0;
@@ -181,8 +179,8 @@ extern "C" fn error_about_own(
         &Frame { skb },
         flow,
         &mut scratch.quoted,
-        sandbox,
-        &Walk { slot, generation, skb },
+        &sandbox.config,
+        &Walk { slot, sandbox: Some(sandbox), skb },
     ))
 }
 

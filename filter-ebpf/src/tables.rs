@@ -1,26 +1,27 @@
 //! The address tables of one sandbox, for the decision.
 
-use crate::maps::{LIVING, PAGES, PROTECTED};
+use crate::maps::{self, LIVING, PROTECTED};
 use crate::steps;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use filter_core::abi::{self, FlowKey, LivingValue, PolicyValue};
-use filter_core::table::{self, Page};
+use filter_core::abi::{self, FlowKey, LivingValue, PolicyValue, Sandbox};
+use filter_core::table::{self, First, Page};
 use filter_core::{Address, Reason, Tables};
 
 /// Tables of the sandbox in `slot`, and the packet at hand.
-pub struct Walk {
+pub struct Walk<'a> {
     pub slot: u32,
-    /// Generation of the policy that judges the whole packet.
-    pub generation: u32,
+    /// What judges the whole packet; without it there is no policy.
+    pub sandbox: Option<&'a Sandbox>,
     pub skb: *mut __sk_buff,
 }
 
-impl Tables for Walk {
+impl Tables for Walk<'_> {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
         let (high, low) = address.words();
-        PolicyValue::from_word(steps::search(self.slot, high, low)).filter(|value| value.generation == self.generation)
+        let sandbox = self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref);
+        PolicyValue::from_word(steps::search(sandbox, self.slot, high, low))
     }
 
     #[inline(always)]
@@ -43,14 +44,14 @@ impl Tables for Walk {
     }
 }
 
-/// The pages of one policy behind the first.
+/// The other pages of a policy.
 pub struct Pages {
     place: u32,
 }
 
 impl Pages {
     #[inline(always)]
-    pub fn of(slot: u32, first: &Page) -> Pages {
+    pub fn of(slot: u32, first: &First) -> Pages {
         Pages { place: abi::place(slot, first.rest()) }
     }
 }
@@ -58,6 +59,6 @@ impl Pages {
 impl table::Pages for Pages {
     #[inline(always)]
     fn page(&self, index: u32) -> Option<&Page> {
-        PAGES.get(self.place)?.get(index.wrapping_sub(1))
+        maps::page(self.place, index)
     }
 }

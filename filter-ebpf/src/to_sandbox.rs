@@ -6,11 +6,12 @@ use crate::attachment::Attachment;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
-use crate::plain::InPlace;
+use crate::plain::{InPlace, Policy};
 use crate::{DROP, NEXT, emit};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use filter_core::abi::Sandbox;
 use filter_core::decide::plain::{self, Head};
 use filter_core::decide_inbound;
 
@@ -26,19 +27,20 @@ pub fn to_sandbox(ctx: TcContext) -> i32 {
 #[cfg_attr(not(feature = "record"), inline(always))]
 #[cfg_attr(feature = "record", inline(never))]
 fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
-    let (attachment, policy) = Attachment::with_policy(skb)?;
+    let attachment = Attachment::of(skb)?;
+    let Attachment { slot, sandbox: Sandbox { config, policy } } = attachment;
     let head = InPlace::new(skb);
-    let allowed = plain::to_sandbox(&head, mark, attachment.sandbox, &policy)?;
+    let _allowed = plain::to_sandbox(&head, mark, config, &Policy { slot, first: policy })?;
     #[cfg(feature = "record")]
-    crate::record::write_plain(&attachment, &allowed, false);
-    emit::count_inbound(attachment.slot, allowed.reason, head.length());
+    crate::record::write_plain(&attachment, &_allowed, false);
+    emit::count_received(slot, head.length());
     Some(())
 }
 
 #[inline(always)]
 fn judge(ctx: &TcContext, mark: u32) -> i32 {
     let frame = Frame::new(ctx);
-    let Some(Judged { attachment: Attachment { slot, sandbox, .. }, flow, verdict }) =
+    let Some(Judged { attachment: Attachment { slot, sandbox: Sandbox { config, .. } }, flow, verdict }) =
         judged(ctx, |flow, sandbox, walk| decide_inbound(&frame, flow, mark, sandbox, walk))
     else {
         return DROP;
@@ -55,6 +57,6 @@ fn judge(ctx: &TcContext, mark: u32) -> i32 {
     if verdict.reason.allows() {
         return NEXT;
     }
-    emit::tell(slot, sandbox, flow, verdict.word(), length);
+    emit::tell(slot, config, flow, verdict.word(), length);
     DROP
 }

@@ -10,9 +10,10 @@
 use filter_core::{
     Address, Reason,
     abi::{Capture, PolicyFlags, PolicyValue},
-    table::Page,
+    protected,
+    table::{First, Page},
 };
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     Operator, Policy, address,
@@ -22,8 +23,10 @@ use crate::{
 /// A policy as the kernel holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The pages of its table, [`filter_core::table`].
-    pub pages: Vec<Page>,
+    /// The beginning of its table, [`filter_core::table`].
+    pub first: First,
+    /// The other pages.
+    pub rest: Vec<Page>,
     /// What the sidecar gets to see.
     pub capture: Capture,
 }
@@ -34,14 +37,15 @@ pub fn compile(policy: &Policy, operator: &Operator, generation: u32) -> Compile
     let capture = capture(policy);
     let names = !policy.names.is_empty();
     let [v4, v6] = items(policy, operator).map(|items| ranges(items, names));
-    Compiled { pages: table::build(generation, capture, &v4, &v6), capture }
+    let (first, rest) = table::build(generation, capture, &v4, &v6);
+    Compiled { first, rest, capture }
 }
 
 impl Compiled {
     /// The generation that it was compiled as.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.pages.first().map_or(0, Page::generation)
+        self.first.generation()
     }
 
     /// The answer for an address.
@@ -50,7 +54,7 @@ impl Compiled {
     /// When the pages are no table.
     #[must_use]
     pub fn lookup(&self, address: &Address) -> PolicyValue {
-        PolicyValue::find(&self.pages[..], &self.pages[0], address).expect("a table answers for every address")
+        PolicyValue::find(&self.rest[..], &self.first, address).expect("a table answers for every address")
     }
 }
 
@@ -66,6 +70,7 @@ const ALLOWED: u8 = 1 << 0;
 const DENIED: u8 = 1 << 1;
 const OPENED: u8 = 1 << 2;
 const NAMESERVER: u8 = 1 << 3;
+const PROTECTED: u8 = 1 << 4;
 
 /// The distinct prefixes of all sets with the union of their attributes, IPv4 and IPv6 apart, each before what it covers. The first
 /// covers all.
@@ -89,6 +94,9 @@ fn items(policy: &Policy, operator: &Operator) -> [Vec<Item>; 2] {
                 add(&address::all_v6(), attributes);
             }
         }
+    }
+    for (network, bits) in protected::V4 {
+        add(&Ipv4Net::new_assert((*network).into(), *bits).into(), PROTECTED);
     }
     operator.open_ranges.iter().for_each(|net| add(net, OPENED));
     operator.nameservers.iter().for_each(|host| add(&IpNet::from(*host), NAMESERVER));
@@ -153,6 +161,9 @@ fn answer(attributes: u8, names: bool) -> u8 {
         if names {
             flags |= PolicyFlags::NAMESERVER_ALLOWED;
         }
+    }
+    if attributes & PROTECTED != 0 && reason != Reason::AddressDenied {
+        flags |= PolicyFlags::PROTECTED;
     }
     PolicyValue::answer(reason, flags)
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use filter_core::{
     Address, Reason,
     abi::{Capture, PolicyFlags, PolicyValue},
+    protected,
 };
 use filter_policy::{Entry, Operator, Policy, compile, explain, names::NamePattern};
 use ipnet::IpNet;
@@ -110,6 +111,9 @@ mod model {
             if case.names {
                 flags |= PolicyFlags::NAMESERVER_ALLOWED;
             }
+        }
+        if reason != Reason::AddressDenied && address.is_v4() && protected::covers(address) {
+            flags |= PolicyFlags::PROTECTED;
         }
         let capture = if case.names { Capture::DeniedWeb } else { Capture::None };
         PolicyValue { generation: GENERATION, reason: reason.number(), capture: capture as u8, flags }

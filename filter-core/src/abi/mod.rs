@@ -8,6 +8,7 @@ mod blocks;
 mod event;
 mod flow;
 mod kernel;
+mod placed;
 mod policy;
 mod record;
 mod sandbox;
@@ -15,13 +16,14 @@ mod sandbox;
 pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
-pub use kernel::{CAST_TO_KERNEL, SkbLayout};
+pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
+pub use placed::{LINE, MOST_LEAD, PlacedPage, PlacedSandbox, lead};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
-pub use sandbox::{Mac, Prefix, SandboxConfig, SandboxFlags, SlotEntry, place};
+pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry, place};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;

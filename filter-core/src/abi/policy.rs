@@ -1,6 +1,6 @@
 //! What the two address tables say.
 
-use crate::table::{self, Page, Pages};
+use crate::table::{self, First, Pages};
 use crate::{Address, Reason};
 
 /// What a policy says of an address, from one search of its [`table`].
@@ -17,14 +17,14 @@ pub struct PolicyValue {
 }
 
 impl PolicyValue {
-    const LISTED: u8 = 1;
-    const BY_DEFAULT: u8 = 2;
+    const BY_DEFAULT: u8 = Reason::AllowedByDefault as u8;
+    const LISTED: u8 = Reason::AllowedByList as u8;
     const REASON_BITS: u8 = 2;
 
-    /// Searches a table from its first page on; `None` when it is empty, broken, or of no generation.
+    /// Searches a table from its beginning on; `None` when it is empty, broken, or of no generation.
     #[inline(always)]
     #[must_use]
-    pub fn find<P: Pages + ?Sized>(pages: &P, first: &Page, address: &Address) -> Option<PolicyValue> {
+    pub fn find<P: Pages + ?Sized>(pages: &P, first: &First, address: &Address) -> Option<PolicyValue> {
         let (generation, capture) = (first.generation(), first.capture());
         if generation == 0 {
             return None;
@@ -56,7 +56,7 @@ impl PolicyValue {
         Some(PolicyValue { generation, reason: word as u8, capture: (word >> 8) as u8, flags })
     }
 
-    /// The answer as a table holds it: two bits of reason, 0 for a denial, then the flags.
+    /// The answer as a table holds it: two bits of what allows, 0 for a denial, then the flags.
     #[must_use]
     pub const fn answer(reason: Reason, flags: u8) -> u8 {
         let reason = match reason {
@@ -78,6 +78,8 @@ impl PolicyFlags {
     pub const NAMESERVER: u8 = 1 << 1;
     /// A configured nameserver of a policy with names: its port 53 is allowed whatever the lists say.
     pub const NAMESERVER_ALLOWED: u8 = 1 << 2;
+    /// Of IPv4 addresses that the lists allow: a fixed range covers it.
+    pub const PROTECTED: u8 = 1 << 3;
 }
 
 /// Value of the tables of living protected prefixes.
@@ -96,4 +98,5 @@ impl LivingValue {
     }
 }
 
+const _: () = assert!(PolicyValue::BY_DEFAULT < 4 && PolicyValue::LISTED < 4 && PolicyFlags::PROTECTED << 2 <= 0x80);
 const _: () = assert!(size_of::<LivingValue>() == 4);

@@ -1,6 +1,7 @@
 //! How the program finds a packet's sandbox, and what it checks before the policy.
 
 use crate::Address;
+use crate::table::First;
 
 /// Value of a namespace's slot array (index: `ifindex & mask`) and of its overflow hash (key: ifindex).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +75,17 @@ impl Mac {
     }
 }
 
-/// What is fixed about one attachment: who it may be, who its gateway is. A slot has room for two, and a policy says which of them it goes
-/// with ([`Page::attachment`](crate::table::Page::attachment)): an update of the attachment takes effect with the policy that comes with
-/// it and not before. Their places in the array of maps: [`place`].
+/// All that a packet is judged by: the attachment, and the beginning of its policy. One element, so that one pointer replaces both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sandbox {
+    /// What is fixed about the attachment.
+    pub config: SandboxConfig,
+    /// The beginning of the policy.
+    pub policy: First,
+}
+
+/// What is fixed about one attachment: who it may be, who its gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SandboxConfig {
@@ -116,7 +125,7 @@ pub struct SandboxConfig {
     pub inbound: [Prefix; SandboxConfig::MAX_INBOUND],
 }
 
-/// A place of a slot in an array of maps where each has two, so that what a policy is to bring with it lies beside what holds.
+/// A place of a slot in an array of maps where each has two, so that the other pages of a policy lie beside those in use until it holds.
 #[inline(always)]
 #[must_use]
 pub const fn place(slot: u32, which: u32) -> u32 {
@@ -187,6 +196,7 @@ const _: () = assert!(size_of::<SlotEntry>() == 8);
 const _: () = assert!(size_of::<Prefix>() == 32);
 const _: () = assert!(size_of::<SandboxConfig>() == 64 + 8 * 32 + 8 * 16 + 8 * 32);
 const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 64);
+const _: () = assert!(core::mem::offset_of!(Sandbox, policy) % 64 == 0);
 
 #[cfg(test)]
 mod tests {

@@ -195,7 +195,7 @@ fn v4<H: Head>(head: &H) -> Option<Plain> {
     let first = u32::from_be_bytes(head.four::<IP>());
     let second = u64::from_be_bytes(head.eight::<{ IP + 4 }>());
     let (total, protocol) = (first & 0xffff, (second >> 16) as u8);
-    if first >> 24 != 0x45 || second & NOT_WHOLE != 0 || total < HEADER || total > head.length() - IP as u32 {
+    if first >> 24 != 0x45 || second & NOT_WHOLE != 0 || total < HEADER || total + IP as u32 > head.length() {
         return None;
     }
     let address = |bytes| Address::from_words(0, 0xffff << 32 | u64::from(u32::from_be_bytes(bytes)));
@@ -211,7 +211,7 @@ fn v6<H: Head>(head: &H) -> Option<Plain> {
     }
     let second = u32::from_be_bytes(head.four::<{ IP + 4 }>());
     let (payload, protocol) = (second >> 16, (second >> 8) as u8);
-    if payload > head.length() - V6_TRANSPORT as u32 {
+    if payload + V6_TRANSPORT as u32 > head.length() {
         return None;
     }
     let word = u64::from_be_bytes;
@@ -268,9 +268,10 @@ fn listed<L: Lists>(far: &Remote, sandbox: &SandboxConfig, lists: &L) -> Option<
     }
     let PolicyValue { reason, capture, flags, .. } = lists.policy(&far.address)?;
     let listed = remote::list_reason(reason)?;
+    // The table tells of the fixed ranges of IPv4.
+    let v6 = !far.address.is_v4();
     let elsewhere = flags != 0
-        || protected::covers(&far.address)
-        || protected::embedded(&far.address).is_some()
+        || v6 && (protected::covers(&far.address) || protected::embedded(&far.address).is_some())
         || remote::is_captured(capture, far)
         || lists.may_be_living(&far.address);
     (!elsewhere).then_some(listed)

@@ -5,7 +5,7 @@ use etherparse::{Ipv6RawExtHeader, PacketBuilder};
 use filter_core::abi::{FlowKey, LivingValue, Mac, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::decide::plain::{self, Allowed, Plain};
 use filter_core::packet::{Flow, Frame};
-use filter_core::{Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound};
+use filter_core::{Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound, protected};
 
 /// MAC address of the sandbox.
 pub(crate) const SANDBOX_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -64,7 +64,10 @@ impl Tables for World {
         let denied = address.is_v4() && address.low32() >> 24 == 9;
         let nameserver = *address == Address::v4([8, 8, 8, 8]);
         let reason = if denied { Reason::AddressDenied } else { Reason::AllowedByDefault };
-        let flags = if nameserver { PolicyFlags::NAMESERVER | PolicyFlags::NAMESERVER_ALLOWED } else { 0 };
+        let mut flags = if nameserver { PolicyFlags::NAMESERVER | PolicyFlags::NAMESERVER_ALLOWED } else { 0 };
+        if !denied && address.is_v4() && protected::covers(address) {
+            flags |= PolicyFlags::PROTECTED;
+        }
         Some(PolicyValue { generation: 7, reason: reason.number(), capture: 0, flags })
     }
 

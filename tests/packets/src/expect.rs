@@ -18,7 +18,7 @@ impl Steps for Lists<'_> {}
 
 impl Tables for Lists<'_> {
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        PolicyValue::find(&self.compiled.pages[..], self.compiled.pages.first()?, address)
+        PolicyValue::find(&self.compiled.rest[..], &self.compiled.first, address)
     }
 
     fn living(&self, address: &Address) -> Option<LivingValue> {

@@ -238,7 +238,7 @@ fn attach(dataplane: &mut Dataplane, profile: Profile, netns: &str, number: u32)
     let generation = 40 + number;
     let mut compiled = compile(&sandbox.policy, &profile.operator(), generation);
     if profile == Profile::Orphaned {
-        compiled.pages.clear();
+        (compiled.first, compiled.rest) = (filter_core::table::First::EMPTY, Vec::new());
     }
     dataplane.attach(place, &device, &config, profile.flows(), &compiled).with_context(|| format!("{profile:?}"))?;
     Ok(Attached { profile, place, config, compiled, generation })

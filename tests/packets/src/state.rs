@@ -48,10 +48,10 @@ impl State {
         lines
     }
 
-    /// Leaves out the policy in a slot, and the pointer to it.
-    pub fn without_policy(mut self, slot: u32) -> State {
-        self.0.remove(&inner_name("POLICIES", slot));
-        if let Some(content) = self.0.get_mut("POLICIES") {
+    /// Leaves out what a slot is judged by, and the pointer to it.
+    pub fn without_sandbox(mut self, slot: u32) -> State {
+        self.0.remove(&inner_name("SANDBOXES", slot));
+        if let Some(content) = self.0.get_mut("SANDBOXES") {
             content.value_mut(&slot.to_ne_bytes()).fill(0);
         }
         self

@@ -154,7 +154,7 @@ fn a_switch_replaces_one_policy_and_nothing_else() -> Result<()> {
     let [old] = stage.ring().take()?[..] else { panic!("not one event") };
     let before = stage.state()?;
     stage.dataplane().switch(place.slot, &open)?;
-    let changes = before.without_policy(place.slot).changes(&stage.state()?.without_policy(place.slot));
+    let changes = before.without_sandbox(place.slot).changes(&stage.state()?.without_sandbox(place.slot));
     assert!(changes.is_empty(), "{changes:#?}");
 
     assert!(stage.run(place, &frame)?, "open from the next packet on");

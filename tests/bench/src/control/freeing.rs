@@ -28,8 +28,8 @@ pub(super) fn measure() -> Result<Section> {
     let (mut large, mut nothing) = (lists::compiled(PREFIXES, 0), lists::compiled(0, 0));
     let (mut idle, mut freed) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        large.pages[0].set_policy(2 * round, large.capture);
-        nothing.pages[0].set_policy(2 * round + 1, nothing.capture);
+        large.first.set_policy(2 * round, large.capture);
+        nothing.first.set_policy(2 * round + 1, nothing.capture);
         filter.dataplane().switch(slot(0), &large)?;
         idle.push(longest_gap(|| Ok(()))?);
         freed.push(longest_gap(|| Ok(filter.dataplane().switch(slot(0), &nothing)?))?);

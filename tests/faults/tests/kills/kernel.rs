@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_core::abi::{FlowKey, FlowValue, Rows, SandboxConfig, SandboxFlags, VERSION, place};
-use filter_core::table::{HEADER, Page};
+use filter_core::abi::{FlowKey, FlowValue, PlacedSandbox, Rows, Sandbox, SandboxConfig, SandboxFlags, VERSION};
+use filter_core::table::HEADER;
 use std::collections::BTreeMap;
 use std::fs;
 use std::mem::offset_of;
@@ -59,14 +59,12 @@ pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
     Ok(entries.flatten().map(|entry| entry.path()).filter(is_its).collect())
 }
 
-type Config = Array<MapData, [u8; size_of::<SandboxConfig>()]>;
-type Policy = Array<MapData, [u8; size_of::<Page>()]>;
+type Element = Array<MapData, [u8; size_of::<PlacedSandbox>()]>;
 
 type Flows = HashMap<MapData, [u8; size_of::<FlowKey>()], [u8; size_of::<FlowValue>()]>;
 
 struct Maps {
-    sandboxes: ArrayOfMaps<MapData, Config>,
-    policies: ArrayOfMaps<MapData, Policy>,
+    sandboxes: ArrayOfMaps<MapData, Element>,
     counters: ArrayOfMaps<MapData, PerCpuArray<MapData, [u8; size_of::<Rows>()]>>,
     flows: ArrayOfMaps<MapData, Flows>,
 }
@@ -75,7 +73,6 @@ impl Maps {
     fn open(root: &Path) -> Result<Maps> {
         Ok(Maps {
             sandboxes: pinned(root, "SANDBOXES")?,
-            policies: pinned(root, "POLICIES")?,
             counters: pinned(root, "COUNTERS")?,
             flows: pinned(root, "FLOWS")?,
         })
@@ -84,24 +81,26 @@ impl Maps {
     fn slot(&self, index: u32, root: &Path) -> Result<Slot> {
         let mut slot =
             Slot { links: links(root.parent().context("it lies in a directory")?, index)?.len(), ..Slot::default() };
-        let mut places = vec![0, 1];
-        if let Some(policy) = found(self.policies.get(&index, 0))? {
-            let bytes = policy.get(&0, 0).context("a policy without a first page")?;
-            slot.generation = Some(word(&bytes, HEADER));
-            places = vec![word(&bytes, HEADER + 4) >> 8 & 1];
-        }
-        for which in places {
-            let Some(config) = found(self.sandboxes.get(&place(index, which), 0))? else { continue };
-            let bytes = config.get(&0, 0)?;
-            let word = |at| word(&bytes, at);
-            let at = offset_of!(SandboxConfig, inbound_count);
-            slot.incarnation = Some(word(offset_of!(SandboxConfig, incarnation)));
-            slot.sealed = word(offset_of!(SandboxConfig, flags)) & SandboxFlags::SEALED != 0;
-            slot.inbound = u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        if let Some(element) = found(self.sandboxes.get(&index, 0))? {
+            let bytes = &element.get(&0, 0).context("an element of nothing")?[lead(root)?..];
+            let config = offset_of!(Sandbox, config);
+            let inbound = config + offset_of!(SandboxConfig, inbound_count);
+            slot.generation = Some(word(bytes, offset_of!(Sandbox, policy) + HEADER));
+            slot.incarnation = Some(word(bytes, config + offset_of!(SandboxConfig, incarnation)));
+            slot.sealed = word(bytes, config + offset_of!(SandboxConfig, flags)) & SandboxFlags::SEALED != 0;
+            slot.inbound = u16::from_ne_bytes([bytes[inbound], bytes[inbound + 1]]);
         }
         slot.tables = [found(self.counters.get(&index, 0))?.is_some(), found(self.flows.get(&index, 0))?.is_some()];
         Ok(slot)
     }
+}
+
+/// How many bytes there are in an element before what it holds.
+fn lead(root: &Path) -> Result<usize> {
+    let entries = fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let lead = names.filter_map(|name| name.strip_prefix("lead-")?.parse().ok()).next();
+    lead.with_context(|| format!("{} does not tell the lead", root.display()))
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -39,8 +39,7 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.protected", Operation::Attach),
     ("attach.counters", Operation::Attach),
     ("attach.flows", Operation::Attach),
-    ("attach.config", Operation::Attach),
-    ("attach.policy", Operation::Attach),
+    ("attach.sandbox", Operation::Attach),
     ("attach.assigned", Operation::Attach),
     ("attach.to_sandbox.attached", Operation::Attach),
     ("attach.to_sandbox.pinned", Operation::Attach),
@@ -49,7 +48,6 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.committed", Operation::Attach),
     ("store.written", Operation::Update),
     ("update.prepared", Operation::Update),
-    ("update.configured", Operation::Update),
     ("switch.built", Operation::Update),
     ("switch.placed", Operation::Update),
     ("update.switched", Operation::Update),
@@ -69,7 +67,6 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("detach.to_sandbox.unpinned", Operation::Detach),
     ("detach.from_sandbox.unpinned", Operation::Detach),
     ("detach.released", Operation::Detach),
-    ("detach.POLICIES.cleared", Operation::Detach),
     ("detach.COUNTERS.cleared", Operation::Detach),
     ("detach.FLOWS.cleared", Operation::Detach),
     ("detach.SANDBOXES.cleared", Operation::Detach),
@@ -82,13 +79,13 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.to_sandbox.pinned", Operation::Mend),
     ("attach.from_sandbox.pinned", Operation::Mend),
     ("detach.released", Operation::Vanish),
-    ("detach.POLICIES.cleared", Operation::Vanish),
+    ("detach.SANDBOXES.cleared", Operation::Vanish),
     ("explain.assigned", Operation::Explain),
 ];
 
 /// Updates in the middle of which the daemon was killed before it is killed again while it takes over.
 const BEFORE_ADOPTION: [Option<&str>; 4] =
-    [None, Some("update.switched"), Some("update.prepared"), Some("update.configured")];
+    [None, Some("update.switched"), Some("update.prepared"), Some("switch.placed")];
 
 impl Stage {
     /// Kills the daemon at a point and makes sure of everything. `round` varies what is around it.
