@@ -16,7 +16,7 @@ pub(crate) enum Benchmark {
 /// Options of the kernel's benchmark.
 #[derive(clap::Args)]
 pub(crate) struct Kernel {
-    /// Measure for half a minute, and fail only when the recorded ratios are no longer met; writes nothing
+    /// Measure for half a minute, and fail only when the recorded ratios are not met three times in a row; writes nothing
     #[arg(long)]
     short: bool,
     /// How long packets are measured, building included
@@ -36,19 +36,14 @@ pub(crate) struct Kernel {
     dry: bool,
 }
 
+/// Where what was measured is written down.
+const DOCS: &str = "docs";
+
 /// Becomes the benchmark, so that an interrupt reaches it.
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
     let Benchmark::Kernel(options) = benchmark;
-    build::benchmarked_programs()?;
-    Tool::cargo("build").args(["--release", "--package", "filter-bench", "--bin", "bench"]).run()?;
-    let docs = Path::new("docs");
-    let mut bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?
-        .arg("kernel")
-        .arg("--objects")
-        .arg(build::folder())
-        .args(["--program", &options.program])
-        .arg("--recorded")
-        .arg(docs.join("benchmarks.json"));
+    let docs = Path::new(DOCS);
+    let mut bench = built()?.args(["--program", &options.program]);
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
         if given {
             bench = bench.arg(flag);
@@ -64,4 +59,13 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
         bench = bench.arg("--write").arg(docs);
     }
     bench.become_it()
+}
+
+/// The kernel's benchmark, once it and what it measures are built.
+fn built() -> Result<Tool> {
+    build::benchmarked_programs()?;
+    Tool::cargo("build").args(["--release", "--package", "filter-bench", "--bin", "bench"]).run()?;
+    let bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?;
+    let recorded = Path::new(DOCS).join("benchmarks.json");
+    Ok(bench.arg("kernel").arg("--objects").arg(build::folder()).arg("--recorded").arg(recorded))
 }

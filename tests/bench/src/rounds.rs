@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) probe: Probe,
     /// How long a slice is.
     pub(crate) slice: Duration,
+    /// Slices in a round, of which the mean is taken: what matters most is measured more often.
+    pub(crate) slices: u32,
 }
 
 /// How long it all may take.
@@ -104,21 +106,27 @@ fn rounds(
     random: &mut fastrand::Rng,
 ) -> Result<Found> {
     let mut found: Found = Found::new();
-    let mut order: Vec<&Row> = rows.iter().collect();
+    let mut order: Vec<&Row> = rows.iter().flat_map(|row| (0..row.slices).map(move |_| row)).collect();
     let mut round = 0;
     while Instant::now() < until || round < FEWEST {
         round += 1;
         let left = until.saturating_duration_since(Instant::now()).as_secs();
         progress(format_args!("worlds {block} of {blocks}: round {round}, {left} s left"));
         random.shuffle(&mut order);
+        let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
         for row in &order {
             let stage = stages.iter().find(|stage| stage.key == row.setup).context("a row without a world")?;
             // Sockets that the thread opens are the client's.
             stage.world.client.join()?;
             let value = row.probe.run(&stage.world, random, row.slice);
             let value = value.with_context(|| format!("{}: {}", row.key, Setup::of(row.setup).name))?;
-            found.entry(row.key.to_owned()).or_default().push(value.wall);
-            found.entry(format!("{}.cpu", row.key)).or_default().push(value.cpu);
+            let (wall, cpu) = sums.entry(row.key).or_default();
+            *wall += value.wall / f64::from(row.slices);
+            *cpu += value.cpu / f64::from(row.slices);
+        }
+        for (key, (wall, cpu)) in sums {
+            found.entry(key.to_owned()).or_default().push(wall);
+            found.entry(format!("{key}.cpu")).or_default().push(cpu);
         }
     }
     Ok(found)

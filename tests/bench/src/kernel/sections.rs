@@ -28,7 +28,7 @@ const BARS: &[(&str, Kind)] = &[
 const METHOD: &str = "A client, a router and a server in network namespaces, two device pairs apart; the filter is where a sandbox's \
     would be, at the router's device towards the client. One thread on one CPU sends 64 datagrams of 18 bytes to random destinations \
     of the list and takes them at the far end; a slice of 25 ms gives its median batch. In every round each configuration \
-    has a slice, in a new random order, and is compared with the mean of two bare paths of the same round. All namespaces are built anew \
+    has a slice or, where it matters most, the mean of three, in a new random order, and is compared with the mean of two bare paths of the same round. All namespaces are built anew \
     a few times; the intervals (bootstrap over these, then over rounds) cover that too. The list is so many scattered `/24`s; \
     all else is denied.";
 
