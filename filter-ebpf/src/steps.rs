@@ -33,8 +33,7 @@ impl Steps for Walk<'_> {
     #[inline(always)]
     fn remote(&self, remote: &Remote) -> Verdict {
         let (high, low) = remote.address.words();
-        let sandbox = self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref);
-        Verdict::from_word(judge(sandbox, self.slot, high, low, remote.word()))
+        Verdict::from_word(judge(self.pointer(), self.slot, high, low, remote.word()))
     }
 
     #[inline(always)]
@@ -59,7 +58,7 @@ impl Steps for Walk<'_> {
 
     #[inline(always)]
     fn error_about_own<S: Source>(&self, _: &S, flow: &Flow, _: &SandboxConfig) -> Option<Reason> {
-        reason(error_about_own(self.skb, flow, self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref), self.slot))
+        reason(error_about_own(self.skb, flow, self.pointer(), self.slot))
     }
 }
 

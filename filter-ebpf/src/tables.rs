@@ -16,12 +16,19 @@ pub struct Walk<'a> {
     pub skb: *mut __sk_buff,
 }
 
+impl Walk<'_> {
+    /// The sandbox for a function that the verifier follows by itself; null without one.
+    #[inline(always)]
+    pub fn pointer(&self) -> *const Sandbox {
+        self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref)
+    }
+}
+
 impl Tables for Walk<'_> {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
         let (high, low) = address.words();
-        let sandbox = self.sandbox.map_or(core::ptr::null(), core::ptr::from_ref);
-        PolicyValue::from_word(steps::search(sandbox, self.slot, high, low))
+        PolicyValue::from_word(steps::search(self.pointer(), self.slot, high, low))
     }
 
     #[inline(always)]

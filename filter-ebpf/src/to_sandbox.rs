@@ -30,9 +30,13 @@ fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
     let attachment = Attachment::of(skb)?;
     let Attachment { slot, sandbox: Sandbox { config, policy } } = attachment;
     let head = InPlace::new(skb);
-    let _allowed = plain::to_sandbox(&head, mark, config, &Policy { slot, first: policy })?;
+    #[cfg_attr(
+        not(feature = "record"),
+        expect(unused_variables, reason = "towards the sandbox only a record tells the reason")
+    )]
+    let allowed = plain::to_sandbox(&head, mark, config, &Policy { slot, first: policy })?;
     #[cfg(feature = "record")]
-    crate::record::write_plain(&attachment, &_allowed, false);
+    crate::record::write_plain(&attachment, &allowed, false);
     emit::count_received(slot, head.length());
     Some(())
 }

@@ -17,7 +17,7 @@ pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
-pub use placed::{LINE, MOST_LEAD, PlacedPage, PlacedSandbox, lead};
+pub use placed::{MOST_LEAD, PlacedPage, PlacedSandbox, lead};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry, place};

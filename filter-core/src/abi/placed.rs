@@ -6,8 +6,8 @@
 use super::Sandbox;
 use crate::table::Page;
 
-/// Bytes of a line, and a multiple of how many an element of many takes.
-pub const LINE: usize = 64;
+/// Bytes of a line; an element of many takes a multiple of it.
+const LINE: usize = 64;
 
 /// The most bytes before what an element holds. All are multiples of eight.
 pub const MOST_LEAD: usize = LINE - size_of::<u64>();

@@ -65,13 +65,13 @@ pub fn one_access(ctx: TcContext) -> i32 {
 /// that has the answer where the address says, and a counter.
 #[classifier]
 pub fn least(ctx: TcContext) -> i32 {
-    count(access(address::<DESTINATION>(&ctx), device(&ctx)))
+    count(device(&ctx).map_or(TC_ACT_SHOT, |number| access(address::<DESTINATION>(&ctx), number)))
 }
 
 /// The same of a packet on its way back.
 #[classifier]
 pub fn least_back(ctx: TcContext) -> i32 {
-    count(access(address::<SOURCE>(&ctx), device(&ctx)))
+    count(device(&ctx).map_or(TC_ACT_SHOT, |number| access(address::<SOURCE>(&ctx), number)))
 }
 
 #[inline(always)]
@@ -87,11 +87,10 @@ fn access(address: Option<[u8; 16]>, first: u32) -> i32 {
 
 /// What is stored for the device.
 #[inline(always)]
-fn device(ctx: &TcContext) -> u32 {
+fn device(ctx: &TcContext) -> Option<u32> {
     // SAFETY: the context of a classifier is valid while it runs.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    // A device without a number has a place behind the memory.
-    DEVICES.get(ifindex & (DEVICE_COUNT as u32 - 1)).map_or(u32::MAX, |number| *number)
+    DEVICES.get(ifindex & (DEVICE_COUNT as u32 - 1)).copied()
 }
 
 #[inline(always)]

@@ -49,7 +49,7 @@ pub(super) fn measure() -> Result<Section> {
         .figure(
             Figure::new("an update among 500 at the same time", Unit::Nanoseconds, of(&each))
                 .beside("an update alone", of(&alone))
-                .aim("an update alone", 0.5, Estimate { interval: None, ..share }, "one sync of the disk for all of a batch"),
+                .aim("an update alone", 0.5, Estimate { interval: None, ..share }, "one file for the records of many"),
         )
         .figure(Figure::new("until the last of 500 is answered", Unit::Nanoseconds, of(&longest))))
 }

@@ -131,6 +131,14 @@ fn pins_and_records_that_are_another_version_s() -> Result<()> {
     assert!(ended.stderr.contains("ABI 77") && ended.stderr.contains("left as it is"), "{}", ended.stderr);
     assert!(!http(WEB).gets_through(&stage.a, false)?);
     fs::remove_dir(&foreign)?;
+    // Maps whose elements hold what they hold at another place: refused as well.
+    let foreign = stage.daemon.pins().join("lead-4");
+    fs::create_dir(&foreign)?;
+    let ended = stage.daemon.ends(&[])?;
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("is of lead-4") && ended.stderr.contains("btf/vmlinux"), "{}", ended.stderr);
+    assert!(!http(WEB).gets_through(&stage.a, false)?);
+    fs::remove_dir(&foreign)?;
     // A damaged record: refused too, naming the file.
     let record = stage.daemon.state_dir().join("sandboxes/a.json");
     let text = fs::read_to_string(&record)?;
