@@ -86,6 +86,9 @@ pub enum Error {
         /// The slot.
         slot: u32,
     },
+    /// All nodes are taken.
+    #[error("no room: the policies of this daemon's sandboxes already take {} nodes\n  hint: shorten the longest lists", filter_core::abi::CHUNKS * filter_core::abi::CHUNK_NODES)]
+    NoNodes,
     /// All slots are taken.
     #[error("no room: this daemon already holds {} sandboxes", filter_core::abi::MAX_SANDBOXES - 1)]
     Full,

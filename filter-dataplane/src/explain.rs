@@ -62,7 +62,7 @@ pub(crate) fn judge(
     let judged = in_shadow(shared, instance, slot, frame);
     // Left alone, the shadow would keep a large policy in memory after everybody else has let go of it.
     instance.release(LOOPBACK)?;
-    Shared::clear(pins, SHADOW)?;
+    shared.clear(pins, SHADOW)?;
     judged
 }
 

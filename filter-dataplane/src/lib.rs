@@ -14,6 +14,7 @@ mod device;
 mod error;
 mod events;
 mod explain;
+mod extents;
 mod fail_point;
 mod hook;
 mod instance;
@@ -24,6 +25,7 @@ mod made;
 mod many;
 mod namespace;
 pub mod netlink;
+mod nodes;
 mod notices;
 mod outer;
 mod pins;
@@ -232,9 +234,8 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place)?;
-        self.shared.cleared();
         self.release(place)?;
-        Shared::clear(&self.pins, place.slot)
+        self.shared.clear(&self.pins, place.slot)
     }
 
     /// Where the hooks of a slot are, whoever attached them; `None` when no device belongs to it.
@@ -280,13 +281,12 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused.
     pub fn sweep(&mut self, known: &BTreeSet<u32>) -> Result<Vec<u32>, Error> {
-        self.shared.cleared();
         let mut kept: BTreeSet<u32> = self.linked_slots()?.into_iter().collect();
         kept.extend(known);
         let mut swept = Vec::new();
         for slot in (0..MAX_SANDBOXES).filter(|slot| !kept.contains(slot)) {
             if self.shared.is_occupied(slot)? {
-                Shared::clear(&self.pins, slot)?;
+                self.shared.clear(&self.pins, slot)?;
                 swept.push(slot);
             }
         }

@@ -5,14 +5,14 @@
 //! nothing of it.
 
 use crate::sandboxes::Prepared;
-use crate::shared::{Contents, Shared};
+use crate::shared::Contents;
 use crate::{Dataplane, Device, Error, Place, fail_point};
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
 
-/// Sandboxes that are attached together, at most: each has up to four maps open meanwhile.
+/// Sandboxes that are attached together, at most: each has three maps open meanwhile.
 const ATTACHED_AT_ONCE: usize = 64;
-/// Sandboxes that are updated together, at most: each has up to two maps open meanwhile.
+/// Sandboxes that are updated together, at most: each has one map open meanwhile.
 const UPDATED_AT_ONCE: usize = 256;
 
 /// A sandbox that is to be attached.
@@ -65,7 +65,7 @@ impl Dataplane {
 
     fn attach_some(&mut self, sandboxes: &[ToAttach<'_>]) -> Vec<Result<(), Error>> {
         let made: Vec<Result<Contents, Error>> =
-            sandboxes.iter().map(|one| Shared::contents(one.place.slot, one.config, one.flows, one.policy)).collect();
+            sandboxes.iter().map(|one| self.shared.contents(one.config, one.flows, one.policy)).collect();
         let slots = sandboxes.iter().map(|one| one.place.slot);
         let slots: Vec<_> = slots.zip(&made).filter_map(|(slot, made)| Some((slot, made.as_ref().ok()?))).collect();
         let mut filled = self.shared.fill(&slots).into_iter();

@@ -55,17 +55,6 @@ impl<V: FromMapData + InnerMap> Outer<V> {
         outcomes
     }
 
-    /// [`Self::store`] where there is something to store.
-    pub(crate) fn store_some(&self, entries: &[Option<(u32, &V)>]) -> Vec<Result<(), Error>> {
-        let some: Vec<_> = entries.iter().flatten().copied().collect();
-        let mut stored = self.store(&some).into_iter();
-        let outcome = |entry: &Option<_>| match entry {
-            Some(_) => stored.next().expect("an outcome for each that was stored"),
-            None => Ok(()),
-        };
-        entries.iter().map(outcome).collect()
-    }
-
     /// Whether this map is in a slot.
     pub(crate) fn holds(&self, slot: u32, map: &V) -> bool {
         let (there, wanted) = (sys::inner_map_id(self.data.fd(), slot), sys::map_id(map.fd()));

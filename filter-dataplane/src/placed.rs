@@ -2,8 +2,7 @@
 
 use crate::kernel_types;
 use crate::pod::Pod;
-use filter_core::abi::{self, PlacedPage, PlacedSandbox, Sandbox};
-use filter_core::table::Page;
+use filter_core::abi::{self, PlacedSandbox, Sandbox};
 
 /// A type of the ABI that has an element of a map around it.
 pub(crate) trait Placed: Copy {
@@ -13,10 +12,6 @@ pub(crate) trait Placed: Copy {
 
 impl Placed for Sandbox {
     type Element = PlacedSandbox;
-}
-
-impl Placed for Page {
-    type Element = PlacedPage;
 }
 
 /// An element with this in it.

@@ -1,7 +1,7 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, PlacedPage, PlacedSandbox, Rows, Sandbox, SlotEntry};
-use filter_core::table::Page;
+use filter_core::abi::{FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry};
+use filter_core::table::Node;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +13,9 @@ unsafe impl aya::Pod for Pod<SlotEntry> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Sandbox> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Pod<Page> {}
+unsafe impl aya::Pod for Pod<Node> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<PlacedSandbox> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Pod<PlacedPage> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<LivingValue> {}
 // SAFETY: as above.

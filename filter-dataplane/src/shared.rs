@@ -14,7 +14,7 @@ use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
 pub(crate) const SHARED: [&str; 8] =
-    ["SANDBOXES", "PAGES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
+    ["SANDBOXES", "NODES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
 
 /// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
 const NO_PREALLOC: u32 = 1;
@@ -62,7 +62,7 @@ impl Shared {
     /// What a new slot holds: counters at zero, an empty flow table with room for `quota` connections, the attachment and the
     /// policy.
     pub(crate) fn contents(
-        slot: u32,
+        &mut self,
         config: &SandboxConfig,
         quota: u32,
         policy: &Compiled,
@@ -70,7 +70,7 @@ impl Shared {
         Ok(Contents {
             rows: Counts::create(1, 0).map_err(Error::map("COUNTERS"))?,
             flows: Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?,
-            sandbox: Prepared::new(config, policy, slot)?,
+            sandbox: self.sandboxes.make(config, policy)?,
         })
     }
 
@@ -100,7 +100,7 @@ impl Shared {
 
     /// Makes what is to take the place of a slot's policy, and of its attachment where that is told.
     pub(crate) fn prepare(
-        &self,
+        &mut self,
         slot: u32,
         config: Option<&SandboxConfig>,
         policy: &Compiled,
@@ -112,11 +112,6 @@ impl Shared {
     /// is judged by what was there before. Tells of each slot what came of it.
     pub(crate) fn switch(&mut self, changes: &[(u32, &Prepared)]) -> Vec<Result<(), Error>> {
         self.sandboxes.switch(changes)
-    }
-
-    /// Waits until nothing is left behind of what was switched from.
-    pub(crate) fn cleared(&mut self) {
-        self.sandboxes.cleared();
     }
 
     /// Replaces a slot's attachment, by one pointer too.
@@ -164,23 +159,23 @@ impl Shared {
 
     /// Whether a slot holds anything.
     pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
-        Ok(self.sandboxes.is_occupied(slot)? || self.counters.get(slot)?.is_some() || self.flows.get(slot)?.is_some())
+        Ok(self.sandboxes.get(slot)?.is_some() || self.counters.get(slot)?.is_some() || self.flows.get(slot)?.is_some())
     }
 
     /// Empties a slot. When this returns no packet uses what was in it.
-    pub(crate) fn clear(pins: &Pins, slot: u32) -> Result<(), Error> {
-        let [sandbox, counters, flows] = ["SANDBOXES", "COUNTERS", "FLOWS"].map(|map| (map, slot));
-        let [first, second] = [0, 1].map(|which| ("PAGES", abi::place(slot, which)));
-        let all = [sandbox, counters, flows, first, second];
-        let cleared = together(all.map(|(map, at)| -> Call<'_, _> {
+    pub(crate) fn clear(&mut self, pins: &Pins, slot: u32) -> Result<(), Error> {
+        let held = self.sandboxes.get(slot)?;
+        let cleared = together(["SANDBOXES", "COUNTERS", "FLOWS"].map(|map| -> Call<'_, Result<(), Error>> {
             Box::new(move || {
                 let data = MapData::from_pin(pins.map(map)).map_err(Error::map(map))?;
-                sys::map_delete(data.fd(), at, map)?;
+                sys::map_delete(data.fd(), slot, map)?;
                 fail_point(format_args!("detach.{map}.cleared"));
                 Ok(())
             })
         }));
-        cleared.into_iter().collect()
+        cleared.into_iter().collect::<Result<(), _>>()?;
+        held.iter().for_each(|held| self.sandboxes.give_up(held));
+        Ok(())
     }
 }
 

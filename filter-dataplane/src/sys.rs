@@ -48,15 +48,15 @@ pub(crate) fn maps_store(fd: impl AsFd, entries: &[(u32, impl AsFd)], map: &'sta
     }
 }
 
-/// Writes the first elements of an array map in one call, in order. Since Linux 5.6.
+/// Writes elements of an array map in one call, in order from one on. Since Linux 5.6.
 ///
 /// # Errors
 /// The kernel's error, with `map` as the object; the elements before the one that failed are written.
-pub(crate) fn array_fill<T>(fd: impl AsFd, values: &[T], map: &'static str) -> Result<(), Error>
+pub(crate) fn array_fill<T>(fd: impl AsFd, first: u32, values: &[T], map: &'static str) -> Result<(), Error>
 where
     Pod<T>: aya::Pod,
 {
-    let keys: Vec<u32> = (0..u32::try_from(values.len()).unwrap_or(u32::MAX)).collect();
+    let keys: Vec<u32> = (first..).take(values.len()).collect();
     update_batch(fd.as_fd(), &keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
 }
 

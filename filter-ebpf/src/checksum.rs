@@ -139,10 +139,17 @@ fn place(skb: *mut __sk_buff) -> Option<Place> {
     }
 }
 
-/// Changes no packet that passes: a packet that is summed up, or not at all, says so, because its checksum level can be raised (Linux 5.8).
-/// One that is left to a device cannot be cut before the checksum's place.
+/// How a plain packet's checksum is, without a look into the kernel's structure.
 #[inline(always)]
 fn by_trying(skb: *mut __sk_buff, field: u32) -> Summed {
+    if is_cut(skb, field) == 0 { Summed::Well } else { Summed::Cut }
+}
+
+/// Changes no packet that passes: a packet that is summed up, or not at all, says so, because its checksum level can be raised (Linux 5.8).
+/// One that is left to a device cannot be cut before the checksum's place; not 0 when it was.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_cut(skb: *mut __sk_buff, field: u32) -> u32 {
     const QUERY: u64 = 0;
     const RAISE: u64 = 1;
     const LOWER: u64 = 2;
@@ -152,9 +159,9 @@ fn by_trying(skb: *mut __sk_buff, field: u32) -> Summed {
         bpf_csum_level(skb, RAISE);
         if bpf_csum_level(skb, QUERY) >= 0 {
             bpf_csum_level(skb, LOWER);
-            return Summed::Well;
+            return 0;
         }
-        if bpf_skb_change_tail(skb, field + 1, 0) == INVALID { Summed::Well } else { Summed::Cut }
+        u32::from(bpf_skb_change_tail(skb, field + 1, 0) != INVALID)
     }
 }
 

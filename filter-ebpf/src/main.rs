@@ -16,6 +16,7 @@ mod plain;
 #[cfg(feature = "record")]
 mod record;
 mod reject;
+mod seldom;
 #[cfg(feature = "slow")]
 mod slow;
 mod steps;

@@ -4,15 +4,13 @@
 //! all others are shared by every instance of the program.
 
 use crate::reject::Reply;
-use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_NO_PREALLOC};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
-use filter_core::abi::{
-    self, Event, FlowKey, FlowValue, LivingValue, PlacedPage, PlacedSandbox, Rows, Sandbox, SlotEntry,
-};
+use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry};
 use filter_core::packet::Flow;
-use filter_core::table::Page;
+use filter_core::table::Node;
 
 /// Slot by `ifindex & (SLOTS - 1)`.
 #[btf_map]
@@ -44,10 +42,13 @@ pub static PROTECTED_BLOCKS: Array<u64, { abi::BLOCK_WORDS as usize }> = Array::
 #[btf_map]
 static SANDBOXES: ArrayOfMaps<Array<PlacedSandbox, 1>, { abi::MAX_SANDBOXES as usize }> = ArrayOfMaps::new();
 
-/// Two places a slot, by [`abi::place`], for the other pages of a policy, as many as it needs: the beginning says in which they are.
+/// The other nodes of all policies, [`abi::CHUNK_NODES`] a map; the beginning of a policy says which are its own. All maps are of one length,
+/// so that looking into one takes no call, and their elements begin with a page of memory, so that each lies in one line.
 #[btf_map]
-static PAGES: ArrayOfMaps<Array<PlacedPage, 1, { BPF_F_INNER_MAP as usize }>, { 2 * abi::MAX_SANDBOXES as usize }> =
-    ArrayOfMaps::new();
+static NODES: ArrayOfMaps<
+    Array<Node, { abi::CHUNK_NODES as usize }, { BPF_F_MMAPABLE as usize }>,
+    { abi::CHUNKS as usize },
+> = ArrayOfMaps::new();
 
 /// What is in a slot.
 #[inline(always)]
@@ -57,12 +58,10 @@ pub fn sandbox(slot: u32) -> Option<&'static Sandbox> {
     Some(unsafe { &*element.as_ptr().byte_add(lead()).cast() })
 }
 
-/// A page at a [place](abi::place).
+/// One of the other nodes of all policies.
 #[inline(always)]
-pub fn page(place: u32, index: u32) -> Option<&'static Page> {
-    let element = PAGES.get(place)?.get(index)?;
-    // SAFETY: as in `sandbox`.
-    Some(unsafe { &*element.as_ptr().byte_add(lead()).cast() })
+pub fn node(index: u32) -> Option<&'static Node> {
+    NODES.get(index / abi::CHUNK_NODES)?.get(index % abi::CHUNK_NODES)
 }
 
 /// How many bytes there are in an element before what it holds. The verifier knows the number that the loader puts there.

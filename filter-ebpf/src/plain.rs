@@ -1,11 +1,12 @@
 //! Plain packets, judged where they lie: [`filter_core::decide::plain`].
 
-use crate::maps::{FLOWS, LIVING_BLOCKS, PROTECTED_BLOCKS};
-use crate::tables::Pages;
+use crate::maps::{LIVING_BLOCKS, PROTECTED_BLOCKS};
+use crate::seldom;
+use crate::tables::Nodes;
 use aya_ebpf::bindings::__sk_buff;
 use core::arch::asm;
 use filter_core::Address;
-use filter_core::abi::{self, FlowKey, PolicyValue};
+use filter_core::abi::{self, FlowKey, PolicyValue, SandboxConfig, SandboxFlags};
 use filter_core::decide::plain::{Head, Lists};
 use filter_core::table::First;
 
@@ -88,8 +89,8 @@ pub struct Policy {
 
 impl Lists for Policy {
     #[inline(always)]
-    fn policy(&self, address: &Address) -> Option<PolicyValue> {
-        PolicyValue::find(&Pages::of(self.slot, self.first), self.first, address)
+    fn policy<const V4: bool>(&self, address: &Address) -> Option<PolicyValue> {
+        PolicyValue::find_in::<_, V4>(&Nodes::of(self.first), self.first, address)
     }
 
     #[inline(always)]
@@ -102,6 +103,33 @@ impl Lists for Policy {
 
     #[inline(always)]
     fn may_be_followed(&self, key: &FlowKey) -> bool {
-        FLOWS.get(self.slot).is_none_or(|flows| flows.get_ptr(key).is_some())
+        seldom::is_followed(key, self.slot) != 0
     }
+
+    #[inline(always)]
+    fn owns(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        const KINDS: u32 = SandboxFlags::ANY_SOURCE | SandboxFlags::GATEWAY_APART;
+        let usual = sandbox.flags & KINDS == SandboxFlags::GATEWAY_APART;
+        let (high, low) = address.words();
+        usual && is_usual(sandbox, address) || seldom::owns(sandbox, high, low) != 0
+    }
+
+    #[inline(always)]
+    fn is_sandboxs(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        let (high, low) = address.words();
+        is_usual(sandbox, address) || seldom::is_sandboxs(sandbox, high, low) != 0
+    }
+
+    #[inline(always)]
+    fn may_open(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        let (high, low) = address.words();
+        sandbox.inbound_count != 0 && seldom::may_open(sandbox, high, low) != 0
+    }
+}
+
+/// Whether one of the first two prefixes of a sandbox covers an address: most have one of each family, or one.
+#[inline(always)]
+fn is_usual(sandbox: &SandboxConfig, address: &Address) -> bool {
+    let [first, second, ..] = &sandbox.sources;
+    sandbox.source_count > 0 && first.covers(address) || sandbox.source_count > 1 && second.covers(address)
 }

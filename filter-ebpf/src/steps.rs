@@ -7,7 +7,7 @@
 use crate::flows;
 use crate::frame::Frame;
 use crate::maps::scratch;
-use crate::tables::{Pages, Walk};
+use crate::tables::{Nodes, Walk};
 use aya_ebpf::bindings::__sk_buff;
 use filter_core::abi::{FlowKey, PolicyValue, Sandbox, SandboxConfig};
 use filter_core::decide::{self as steps, flow, inbound, remote};
@@ -33,7 +33,7 @@ impl Steps for Walk<'_> {
     #[inline(always)]
     fn remote(&self, remote: &Remote) -> Verdict {
         let (high, low) = remote.address.words();
-        Verdict::from_word(judge(self.pointer(), self.slot, high, low, remote.word()))
+        Verdict::from_word(judge(self.pointer(), high, low, remote.word()))
     }
 
     #[inline(always)]
@@ -134,20 +134,20 @@ pub extern "C" fn flow_state(key: *const FlowKey, slot: u32) -> u64 {
 /// A [`PolicyValue::word`], or 0 without a policy.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn search(sandbox: *const Sandbox, slot: u32, high: u64, low: u64) -> u64 {
+pub extern "C" fn search(sandbox: *const Sandbox, high: u64, low: u64) -> u64 {
     // SAFETY: as in `parse`.
     let Some(Sandbox { policy, .. }) = (unsafe { sandbox.as_ref() }) else {
         return 0;
     };
     let address = Address::from_words(high, low);
-    PolicyValue::find(&Pages::of(slot, policy), policy, &address).map_or(0, PolicyValue::word)
+    PolicyValue::find(&Nodes::of(policy), policy, &address).map_or(0, PolicyValue::word)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge(sandbox: *const Sandbox, slot: u32, high: u64, low: u64, remote: u32) -> u64 {
-    // SAFETY: as in `parse`.
-    let walk = Walk { slot, sandbox: unsafe { sandbox.as_ref() }, skb: core::ptr::null_mut() };
+extern "C" fn judge(sandbox: *const Sandbox, high: u64, low: u64, remote: u32) -> u64 {
+    // SAFETY: as in `parse`. What judges an address asks for no flow.
+    let walk = Walk { slot: 0, sandbox: unsafe { sandbox.as_ref() }, skb: core::ptr::null_mut() };
     remote::judge(&Remote::from_word(Address::from_words(high, low), remote), &walk).word()
 }
 

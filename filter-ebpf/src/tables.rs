@@ -4,8 +4,8 @@ use crate::maps::{self, LIVING, PROTECTED};
 use crate::steps;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use filter_core::abi::{self, FlowKey, LivingValue, PolicyValue, Sandbox};
-use filter_core::table::{self, First, Page};
+use filter_core::abi::{FlowKey, LivingValue, PolicyValue, Sandbox};
+use filter_core::table::{self, First, Node};
 use filter_core::{Address, Reason, Tables};
 
 /// Tables of the sandbox in `slot`, and the packet at hand.
@@ -28,7 +28,7 @@ impl Tables for Walk<'_> {
     #[inline(always)]
     fn policy(&self, address: &Address) -> Option<PolicyValue> {
         let (high, low) = address.words();
-        PolicyValue::from_word(steps::search(self.pointer(), self.slot, high, low))
+        PolicyValue::from_word(steps::search(self.pointer(), high, low))
     }
 
     #[inline(always)]
@@ -51,21 +51,21 @@ impl Tables for Walk<'_> {
     }
 }
 
-/// The other pages of a policy.
-pub struct Pages {
-    place: u32,
+/// The other nodes of a policy.
+pub struct Nodes {
+    base: u32,
 }
 
-impl Pages {
+impl Nodes {
     #[inline(always)]
-    pub fn of(slot: u32, first: &First) -> Pages {
-        Pages { place: abi::place(slot, first.rest()) }
+    pub fn of(first: &First) -> Nodes {
+        Nodes { base: first.base() }
     }
 }
 
-impl table::Pages for Pages {
+impl table::Nodes for Nodes {
     #[inline(always)]
-    fn page(&self, index: u32) -> Option<&Page> {
-        maps::page(self.place, index)
+    fn node(&self, index: u32) -> Option<&Node> {
+        maps::node(self.base.wrapping_add(index))
     }
 }

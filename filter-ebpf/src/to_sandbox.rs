@@ -19,7 +19,7 @@ use filter_core::decide_inbound;
 pub fn to_sandbox(ctx: TcContext) -> i32 {
     // SAFETY: the context of a classifier is valid while it runs.
     let mark = unsafe { (*ctx.skb.skb).mark };
-    pass_plain(ctx.skb.skb, mark).map_or_else(|| judge(&ctx, mark), |()| NEXT)
+    pass_plain(ctx.skb.skb, mark).map_or_else(|| walk_to_sandbox(ctx.skb.skb, mark), |()| NEXT)
 }
 
 /// Lets a plain packet pass that the lists allow.
@@ -41,8 +41,11 @@ fn pass_plain(skb: *mut __sk_buff, mark: u32) -> Option<()> {
     Some(())
 }
 
-#[inline(always)]
-fn judge(ctx: &TcContext, mark: u32) -> i32 {
+/// The whole way, a function of its own as in the other direction.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_to_sandbox(skb: *mut __sk_buff, mark: u32) -> i32 {
+    let ctx = &TcContext::new(skb);
     let frame = Frame::new(ctx);
     let Some(Judged { attachment: Attachment { slot, sandbox: Sandbox { config, .. } }, flow, verdict }) =
         judged(ctx, |flow, sandbox, walk| decide_inbound(&frame, flow, mark, sandbox, walk))

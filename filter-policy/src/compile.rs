@@ -11,7 +11,7 @@ use filter_core::{
     Address, Reason,
     abi::{Capture, PolicyFlags, PolicyValue},
     protected,
-    table::{First, Page},
+    table::{First, Node},
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -25,8 +25,8 @@ use crate::{
 pub struct Compiled {
     /// The beginning of its table, [`filter_core::table`].
     pub first: First,
-    /// The other pages.
-    pub rest: Vec<Page>,
+    /// Its other nodes.
+    pub rest: Vec<Node>,
     /// What the sidecar gets to see.
     pub capture: Capture,
 }
@@ -51,7 +51,7 @@ impl Compiled {
     /// The answer for an address.
     ///
     /// # Panics
-    /// When the pages are no table.
+    /// When the nodes are no table.
     #[must_use]
     pub fn lookup(&self, address: &Address) -> PolicyValue {
         PolicyValue::find(&self.rest[..], &self.first, address).expect("a table answers for every address")

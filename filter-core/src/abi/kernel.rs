@@ -11,7 +11,7 @@ pub const HAS_KERNEL_VIEW: u32 = 0x7fff_0002;
 /// In its place: the two bits of `ip_summed` in its byte, which say how much of the checksum is done.
 pub const SUMMED_BITS: u32 = 0x7fff_0003;
 
-/// In its place: how many bytes there are in an element before a [`Sandbox`](super::Sandbox) or a [`Page`](crate::table::Page).
+/// In its place: how many bytes there are in an element before a [`Sandbox`](super::Sandbox).
 pub const LEAD: u32 = 0x7fff_0004;
 
 /// Offsets in the place of which come those of fields of the kernel's `struct sk_buff`. They differ from kernel to kernel.

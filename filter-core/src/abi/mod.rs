@@ -17,16 +17,22 @@ pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
-pub use placed::{MOST_LEAD, PlacedPage, PlacedSandbox, lead};
+pub use placed::{MOST_LEAD, PlacedSandbox, lead};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};
-pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry, place};
+pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
+
+/// Nodes of policies that lie in one map, a power of two.
+pub const CHUNK_NODES: u32 = 512;
+
+/// Maps with nodes of policies: room for 33 million nodes in 2 GiB.
+pub const CHUNKS: u32 = 65_536;
 
 /// Length of a namespace's slot array, a power of two; the index is `ifindex & (SLOTS - 1)`.
 pub const SLOTS: u32 = 8_192;

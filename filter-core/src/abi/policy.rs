@@ -1,6 +1,6 @@
 //! What the two address tables say.
 
-use crate::table::{self, First, Pages};
+use crate::table::{self, First, Nodes};
 use crate::{Address, Reason};
 
 /// What a policy says of an address, from one search of its [`table`].
@@ -24,12 +24,27 @@ impl PolicyValue {
     /// Searches a table from its beginning on; `None` when it is empty, broken, or of no generation.
     #[inline(always)]
     #[must_use]
-    pub fn find<P: Pages + ?Sized>(pages: &P, first: &First, address: &Address) -> Option<PolicyValue> {
+    pub fn find<N: Nodes + ?Sized>(nodes: &N, first: &First, address: &Address) -> Option<PolicyValue> {
+        if address.is_v4() {
+            Self::find_in::<N, true>(nodes, first, address)
+        } else {
+            Self::find_in::<N, false>(nodes, first, address)
+        }
+    }
+
+    /// [`Self::find`] for an address whose family is known.
+    #[inline(always)]
+    #[must_use]
+    pub fn find_in<N: Nodes + ?Sized, const V4: bool>(
+        nodes: &N,
+        first: &First,
+        address: &Address,
+    ) -> Option<PolicyValue> {
         let (generation, capture) = (first.generation(), first.capture());
         if generation == 0 {
             return None;
         }
-        let answer = table::find(pages, first, address)?;
+        let answer = table::find::<N, V4>(nodes, first, address)?;
         let reason = match answer & 3 {
             Self::LISTED => Reason::AllowedByList,
             Self::BY_DEFAULT => Reason::AllowedByDefault,

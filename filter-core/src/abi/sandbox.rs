@@ -125,13 +125,6 @@ pub struct SandboxConfig {
     pub inbound: [Prefix; SandboxConfig::MAX_INBOUND],
 }
 
-/// A place of a slot in an array of maps where each has two, so that the other pages of a policy lie beside those in use until it holds.
-#[inline(always)]
-#[must_use]
-pub const fn place(slot: u32, which: u32) -> u32 {
-    slot << 1 | which & 1
-}
-
 impl SandboxConfig {
     /// Most prefixes that one sandbox may send from.
     pub const MAX_SOURCES: usize = 8;

@@ -6,26 +6,65 @@
 //! [`decide_inbound`](crate::decide_inbound) would not allow with the same reason; of everything else they say nothing.
 
 use super::remote::{self, Remote};
-use super::{Tables, covered, dhcp, flow, owns};
+use super::{Tables, dhcp, flow};
 use crate::abi::{FlowKey, Mac, PolicyValue, SandboxConfig, SandboxFlags};
 use crate::packet::{ethertype, protocol, tcp_flags};
 use crate::{Address, Reason, protected};
 
 /// What the shortest way asks for.
 pub trait Lists {
-    /// As [`Tables::policy`].
-    fn policy(&self, address: &Address) -> Option<PolicyValue>;
+    /// As [`Tables::policy`], of an address whose family is known.
+    fn policy<const V4: bool>(&self, address: &Address) -> Option<PolicyValue>;
 
     /// Whether a living protected prefix may cover an address; `false` only when none does.
     fn may_be_living(&self, address: &Address) -> bool;
 
     /// Whether a connection that came in may be under way by this key; `false` only when none is.
     fn may_be_followed(&self, key: &FlowKey) -> bool;
+
+    /// Whether the sandbox may speak as an address.
+    #[inline(always)]
+    fn owns(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        owns(sandbox, address)
+    }
+
+    /// Whether an address is the sandbox's.
+    #[inline(always)]
+    fn is_sandboxs(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        is_sandboxs(sandbox, address)
+    }
+
+    /// Whether an address may open connections to the sandbox.
+    #[inline(always)]
+    fn may_open(&self, sandbox: &SandboxConfig, address: &Address) -> bool {
+        may_open(sandbox, address)
+    }
+}
+
+/// Whether the sandbox may speak as an address.
+#[inline(always)]
+#[must_use]
+pub fn owns(sandbox: &SandboxConfig, address: &Address) -> bool {
+    super::owns(sandbox, address)
+}
+
+/// Whether an address is the sandbox's; any is without the check of its source.
+#[inline(always)]
+#[must_use]
+pub fn is_sandboxs(sandbox: &SandboxConfig, address: &Address) -> bool {
+    sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || super::covered(sandbox, address)
+}
+
+/// Whether an address may open connections to the sandbox.
+#[inline(always)]
+#[must_use]
+pub fn may_open(sandbox: &SandboxConfig, address: &Address) -> bool {
+    flow::may_open(sandbox, address)
 }
 
 impl<T: Tables> Lists for T {
     #[inline(always)]
-    fn policy(&self, address: &Address) -> Option<PolicyValue> {
+    fn policy<const V4: bool>(&self, address: &Address) -> Option<PolicyValue> {
         Tables::policy(self, address)
     }
 
@@ -94,8 +133,8 @@ pub struct Plain {
 pub fn from_sandbox<H: Head, L: Lists>(head: &H, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
     // Each family has its own copy of the whole way, in which all places are fixed.
     match family(head, sandbox)? {
-        Family::V4 => outbound(head, v4(head)?, sandbox, lists),
-        Family::V6 => outbound(head, v6(head)?, sandbox, lists),
+        Family::V4 => outbound::<_, _, true>(head, v4(head)?, sandbox, lists),
+        Family::V6 => outbound::<_, _, false>(head, v6(head)?, sandbox, lists),
     }
 }
 
@@ -103,27 +142,32 @@ pub fn from_sandbox<H: Head, L: Lists>(head: &H, sandbox: &SandboxConfig, lists:
 #[inline(always)]
 pub fn to_sandbox<H: Head, L: Lists>(head: &H, mark: u32, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
     match family(head, sandbox)? {
-        Family::V4 => inbound(head, v4(head)?, mark, sandbox, lists),
-        Family::V6 => inbound(head, v6(head)?, mark, sandbox, lists),
+        Family::V4 => inbound::<_, _, true>(head, v4(head)?, mark, sandbox, lists),
+        Family::V6 => inbound::<_, _, false>(head, v6(head)?, mark, sandbox, lists),
     }
 }
 
 #[inline(always)]
-fn outbound<H: Head, L: Lists>(head: &H, packet: Plain, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+fn outbound<H: Head, L: Lists, const V4: bool>(
+    head: &H,
+    packet: Plain,
+    sandbox: &SandboxConfig,
+    lists: &L,
+) -> Option<Allowed> {
     let (from, to) = (mac::<_, SOURCE_MAC>(head), mac::<_, DESTINATION_MAC>(head));
     let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || from == sandbox.mac;
     let to_gateway = to == sandbox.gateway_mac;
     let foreign = from == sandbox.gateway_mac || from.is_group();
-    if !own_mac || !to_gateway || foreign || !owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
+    if !own_mac || !to_gateway || foreign || !lists.owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
         return None;
     }
     let Plain { destination: address, destination_port, protocol, .. } = packet;
     let far = Remote { address, port: Some(destination_port), protocol, capturable: true };
-    Some(Allowed { reason: listed(&far, sandbox, lists)?, packet })
+    Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
 }
 
 #[inline(always)]
-fn inbound<H: Head, L: Lists>(
+fn inbound<H: Head, L: Lists, const V4: bool>(
     head: &H,
     packet: Plain,
     mark: u32,
@@ -132,13 +176,13 @@ fn inbound<H: Head, L: Lists>(
 ) -> Option<Allowed> {
     let from_gateway = mac::<_, SOURCE_MAC>(head) == sandbox.gateway_mac;
     let marked = sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark;
-    let its = sandbox.flags & SandboxFlags::ANY_SOURCE != 0 || covered(sandbox, &packet.destination);
+    let its = lists.is_sandboxs(sandbox, &packet.destination);
     if !from_gateway || marked || !its {
         return None;
     }
     let Plain { source: address, source_port, protocol, .. } = packet;
     let far = Remote { address, port: Some(source_port), protocol, capturable: false };
-    Some(Allowed { reason: listed(&far, sandbox, lists)?, packet })
+    Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
 }
 
 /// Whether a packet of the sandbox may be the end of a connection that came in.
@@ -261,17 +305,16 @@ fn transport<H: Head, const AT: usize, const FLAGS: usize>(
 
 /// What the lists say when nothing but them has a say.
 #[inline(always)]
-fn listed<L: Lists>(far: &Remote, sandbox: &SandboxConfig, lists: &L) -> Option<Reason> {
+fn listed<L: Lists, const V4: bool>(far: &Remote, sandbox: &SandboxConfig, lists: &L) -> Option<Reason> {
     // Who may open connections has flows, which a packet may open, keep or end.
-    if flow::may_open(sandbox, &far.address) {
+    if lists.may_open(sandbox, &far.address) {
         return None;
     }
-    let PolicyValue { reason, capture, flags, .. } = lists.policy(&far.address)?;
+    let PolicyValue { reason, capture, flags, .. } = lists.policy::<V4>(&far.address)?;
     let listed = remote::list_reason(reason)?;
     // The table tells of the fixed ranges of IPv4.
-    let v6 = !far.address.is_v4();
     let elsewhere = flags != 0
-        || v6 && (protected::covers(&far.address) || protected::embedded(&far.address).is_some())
+        || !V4 && (protected::covers(&far.address) || protected::embedded(&far.address).is_some())
         || remote::is_captured(capture, far)
         || lists.may_be_living(&far.address);
     (!elsewhere).then_some(listed)

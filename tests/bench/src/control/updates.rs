@@ -124,7 +124,7 @@ fn section(measured: &Measured) -> Section {
         .figure(
             Figure::new("confirmed", Unit::Nanoseconds, of(&measured.confirmed))
                 .beside("a grace period", of(&measured.grace))
-                .aim("a grace period, after it is effective", 1.5, waits, "a third place for pages, so that a switch need not wait until the last but one is let go of"),
+                .aim("a grace period, after it is effective", 1.5, waits, "maps for new nodes made ahead of the need"),
         )
 }
 

@@ -139,7 +139,7 @@ fn allowed(measured: &Measured) -> Vec<Figure> {
                 "what it adds at 1,000",
                 1.5,
                 times(measured, "ours-1m", "ours"),
-                "pages in huge pages of memory, or their bottom nodes fetched ahead",
+                "the nodes in huge pages of memory, or the node fetched ahead of the checks before the search",
             ),
         add("clsact").beside("by tcx", added(measured, "ours")),
         add("nft"),

@@ -70,7 +70,6 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("detach.COUNTERS.cleared", Operation::Detach),
     ("detach.FLOWS.cleared", Operation::Detach),
     ("detach.SANDBOXES.cleared", Operation::Detach),
-    ("detach.PAGES.cleared", Operation::Detach),
     ("detach.cleared", Operation::Detach),
     ("detach.removed", Operation::Detach),
     ("detach.forgotten", Operation::Detach),

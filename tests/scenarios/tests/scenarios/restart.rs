@@ -53,6 +53,29 @@ fn a_killed_daemon_leaves_enforcement_as_it_was() -> Result<()> {
 }
 
 #[test]
+fn long_lists_of_before_and_after_a_restart_stay_apart() -> Result<()> {
+    let mut stage = Stage::new("longlists")?;
+    let b = stage.world.sandbox("b")?;
+    // So many that both tables need nodes beside their beginnings, and of one length.
+    let long = |own: &str| {
+        let others: String = (0..300).map(|nth| format!(r#", "192.0.{}.{}/31""#, 3 + nth / 50, nth % 50 * 4)).collect();
+        format!(r#"denyOut: ["0.0.0.0/0"], allowOut: [{own}{others}]"#)
+    };
+    let (of_a, of_b) = (long(r#""203.0.113.10""#), long(r#""203.0.113.20""#));
+    stage.apply(&stage.a, &of_a)?;
+    stage.daemon.kill9()?;
+    stage.daemon.begin()?;
+    for round in 0..3 {
+        stage.apply(&b, if round % 2 == 0 { &of_b } else { &of_a })?;
+        stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
+    }
+    stage.expect(&b, &[(AllowedByList, &[http(WEB_NEIGHBOUR)]), (AddressDenied, &[http(WEB)])])?;
+    stage.daemon.detach("b")?;
+    stage.apply(&stage.a, &of_b)?;
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB_NEIGHBOUR)]), (AddressDenied, &[http(WEB)])])
+}
+
+#[test]
 fn a_gateway_that_changed_while_no_daemon_ran_is_followed() -> Result<()> {
     let mut stage = Stage::new("gateway")?;
     stage.apply(&stage.a, POLICY)?;

@@ -1,0 +1,170 @@
+//! The other nodes of all policies: one array, in maps of one length that come and go with the need.
+//!
+//! A policy's nodes lie in a row. They are written where nobody has any, and a packet finds them only by the beginning of the policy, which
+//! is stored after that. So nobody may have them again before a grace period has passed since another beginning took its place. Who has
+//! which is in the beginnings, and nowhere else.
+
+use crate::extents::{Extent, Free};
+use crate::outer::Outer;
+use crate::pins::Pins;
+use crate::pod::Pod;
+use crate::{Error, fail_point, sys};
+use aya::maps::{Array, IterableMap, MapData};
+use filter_core::abi::{CHUNK_NODES, CHUNKS};
+use filter_core::table::Node;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// `BPF_F_MMAPABLE`: the elements begin with a page of memory. Since Linux 5.5.
+const MMAPABLE: u32 = 1 << 10;
+
+/// Maps without any policy's nodes that are kept for the next: 36 KiB each.
+const SPARE: usize = 16;
+
+type Chunk = Array<MapData, Pod<Node>>;
+
+/// The array.
+pub(crate) struct Nodes {
+    chunks: Arc<Outer<Chunk>>,
+    free: Free,
+    /// Maps that are there, and those of them that no policy has nodes in.
+    there: BTreeSet<u32>,
+    spare: BTreeSet<u32>,
+    /// In the place of each map that is not there any more.
+    nothing: Arc<Chunk>,
+    /// Maps that are being stored: that is effective long before the kernel's call returns.
+    storing: Vec<JoinHandle<Vec<Result<(), Error>>>>,
+}
+
+impl Nodes {
+    /// Opens the pinned array, of which these beginnings have nodes.
+    pub(crate) fn open(pins: &Pins, used: impl Iterator<Item = Extent>) -> Result<Nodes, Error> {
+        let mut nodes = Nodes {
+            chunks: Arc::new(Outer::open(pins, "NODES")?),
+            free: Free::new(CHUNKS * CHUNK_NODES),
+            there: BTreeSet::new(),
+            spare: BTreeSet::new(),
+            nothing: Arc::new(chunk()?),
+            storing: Vec::new(),
+        };
+        for extent in used {
+            if !nodes.free.claim(extent) {
+                return Err(Error::Unsupported {
+                    missing: format!("two policies have nodes {} to {}", extent.base, extent.base + extent.nodes),
+                    hint: "purge the pin directory; sandboxes must be applied again then".to_owned(),
+                });
+            }
+            nodes.there.extend(chunks_of(extent));
+        }
+        // Once stored, a place is never empty again, and the lowest are taken first.
+        let places = (0..CHUNKS).map_while(|place| nodes.chunks.get(place).transpose().map(|map| Ok((place, map?))));
+        let places: Vec<(u32, Chunk)> = places.collect::<Result<_, Error>>()?;
+        // Whatever is stored, even anew: nodes that the daemon before has just given up may be in use until the grace period is over.
+        let kept = |(place, map)| if nodes.there.contains(place) { map } else { &*nodes.nothing };
+        let places: Vec<_> = places.iter().map(|(place, map)| (*place, kept((place, map)))).collect();
+        nodes.chunks.store(&places).into_iter().collect::<Result<(), _>>()?;
+        Ok(nodes)
+    }
+
+    /// Puts a policy's nodes where nobody has any; `None` when there are none.
+    pub(crate) fn put(&mut self, nodes: &[Node]) -> Result<Option<Extent>, Error> {
+        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            return Ok(None);
+        }
+        let extent = self.free.take(count).ok_or(Error::NoNodes)?;
+        match self.write(extent, nodes) {
+            Ok(()) => Ok(Some(extent)),
+            Err(error) => {
+                self.give_up(extent);
+                Err(error)
+            }
+        }
+    }
+
+    fn write(&mut self, extent: Extent, nodes: &[Node]) -> Result<(), Error> {
+        let chunks = chunks_of(extent);
+        self.add(chunks.clone().filter(|chunk| !self.there.contains(chunk)).collect())?;
+        let mut rest = nodes;
+        for chunk in chunks {
+            self.spare.remove(&chunk);
+            let first = extent.base.saturating_sub(chunk * CHUNK_NODES);
+            let (here, behind) = rest.split_at(rest.len().min((CHUNK_NODES - first) as usize));
+            let map = self.chunks.get(chunk)?.ok_or(Error::Empty { slot: chunk })?;
+            sys::array_fill(map.map().fd(), first, here, "NODES")?;
+            rest = behind;
+        }
+        fail_point("switch.placed");
+        Ok(())
+    }
+
+    /// Lets others have nodes that no packet uses any more.
+    pub(crate) fn give_up(&mut self, extent: Extent) {
+        let around = self.free.give(extent);
+        let whole = |chunk: &u32| around.has(&Extent { base: chunk * CHUNK_NODES, nodes: CHUNK_NODES });
+        self.spare.extend(chunks_of(extent).filter(|chunk| self.there.contains(chunk)).filter(whole));
+        let mut gone = Vec::new();
+        while self.spare.len() > SPARE
+            && let Some(chunk) = self.spare.pop_last()
+        {
+            self.there.remove(&chunk);
+            gone.push((chunk, self.nothing.clone()));
+        }
+        self.store(gone);
+    }
+
+    /// Makes maps; they are there when this returns.
+    fn add(&mut self, places: Vec<u32>) -> Result<(), Error> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        // What took a map from one of the places is to be over.
+        self.settle();
+        let made = places.iter().map(|place| Ok((*place, Arc::new(chunk()?)))).collect::<Result<Vec<_>, Error>>()?;
+        self.store(made.clone());
+        let there = |(place, map): &(u32, Arc<Chunk>)| self.chunks.holds(*place, map);
+        while !made.iter().all(there) {
+            if self.storing.iter().all(JoinHandle::is_finished) {
+                return self.settle().map_or(Ok(()), Err);
+            }
+            thread::yield_now();
+        }
+        self.there.extend(&places);
+        self.spare.extend(&places);
+        Ok(())
+    }
+
+    /// Stores maps in a thread of its own: the call returns a grace period after they are there.
+    fn store(&mut self, maps: Vec<(u32, Arc<Chunk>)>) {
+        if maps.is_empty() {
+            return;
+        }
+        let chunks = self.chunks.clone();
+        self.storing.push(thread::spawn(move || {
+            let maps: Vec<_> = maps.iter().map(|(place, map)| (*place, &**map)).collect();
+            chunks.store(&maps)
+        }));
+    }
+
+    /// Waits until no map is being stored; why one was not.
+    fn settle(&mut self) -> Option<Error> {
+        let ended =
+            self.storing.drain(..).map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended
+            .flatten()
+            .filter_map(Result::err)
+            .inspect(|error| tracing::warn!(%error, "a map of nodes was not stored"))
+            .last()
+    }
+}
+
+/// An empty map.
+fn chunk() -> Result<Chunk, Error> {
+    Chunk::create(CHUNK_NODES, MMAPABLE).map_err(Error::map("NODES"))
+}
+
+/// The maps that nodes are in.
+fn chunks_of(extent: Extent) -> std::ops::RangeInclusive<u32> {
+    extent.base / CHUNK_NODES..=(extent.base + extent.nodes - 1) / CHUNK_NODES
+}
