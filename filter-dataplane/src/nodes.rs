@@ -19,8 +19,11 @@ use std::thread::{self, JoinHandle};
 /// `BPF_F_MMAPABLE`: the elements begin with a page of memory. Since Linux 5.5.
 const MMAPABLE: u32 = 1 << 10;
 
-/// Maps without any policy's nodes that are kept for the next: 36 KiB each.
+/// Maps without any policy's nodes that are kept for the next while there are others: 36 KiB each.
 const SPARE: usize = 16;
+
+/// The whole array.
+const ALL: Extent = Extent { base: 0, nodes: CHUNKS * CHUNK_NODES };
 
 type Chunk = Array<MapData, Pod<Node>>;
 
@@ -31,9 +34,7 @@ pub(crate) struct Nodes {
     /// Maps that are there, and those of them that no policy has nodes in.
     there: BTreeSet<u32>,
     spare: BTreeSet<u32>,
-    /// In the place of each map that is not there any more.
-    nothing: Arc<Chunk>,
-    /// Maps that are being stored: that is effective long before the kernel's call returns.
+    /// Maps that are being stored or removed: that is effective long before the kernel's call returns.
     storing: Vec<JoinHandle<Vec<Result<(), Error>>>>,
 }
 
@@ -42,10 +43,9 @@ impl Nodes {
     pub(crate) fn open(pins: &Pins, used: impl Iterator<Item = Extent>) -> Result<Nodes, Error> {
         let mut nodes = Nodes {
             chunks: Arc::new(Outer::open(pins, "NODES")?),
-            free: Free::new(CHUNKS * CHUNK_NODES),
+            free: Free::new(ALL.nodes),
             there: BTreeSet::new(),
             spare: BTreeSet::new(),
-            nothing: Arc::new(chunk()?),
             storing: Vec::new(),
         };
         for extent in used {
@@ -57,13 +57,13 @@ impl Nodes {
             }
             nodes.there.extend(chunks_of(extent));
         }
-        // Once stored, a place is never empty again, and the lowest are taken first.
+        // The lowest places are taken first.
         let places = (0..CHUNKS).map_while(|place| nodes.chunks.get(place).transpose().map(|map| Ok((place, map?))));
         let places: Vec<(u32, Chunk)> = places.collect::<Result<_, Error>>()?;
-        // Whatever is stored, even anew: nodes that the daemon before has just given up may be in use until the grace period is over.
-        let kept = |(place, map)| if nodes.there.contains(place) { map } else { &*nodes.nothing };
-        let places: Vec<_> = places.iter().map(|(place, map)| (*place, kept((place, map)))).collect();
-        nodes.chunks.store(&places).into_iter().collect::<Result<(), _>>()?;
+        // Stored anew for the grace period: until it is over, nodes that the daemon before has just given up may be in use.
+        let again: Vec<_> = places.iter().take(1).map(|(place, map)| (*place, map)).collect();
+        nodes.chunks.store(&again).into_iter().collect::<Result<(), _>>()?;
+        nodes.remove(places.iter().map(|(place, _)| *place).filter(|place| !nodes.there.contains(place)).collect());
         Ok(nodes)
     }
 
@@ -104,14 +104,15 @@ impl Nodes {
         let around = self.free.give(extent);
         let whole = |chunk: &u32| around.has(&Extent { base: chunk * CHUNK_NODES, nodes: CHUNK_NODES });
         self.spare.extend(chunks_of(extent).filter(|chunk| self.there.contains(chunk)).filter(whole));
+        let kept = if around == ALL { 0 } else { SPARE };
         let mut gone = Vec::new();
-        while self.spare.len() > SPARE
+        while self.spare.len() > kept
             && let Some(chunk) = self.spare.pop_last()
         {
             self.there.remove(&chunk);
-            gone.push((chunk, self.nothing.clone()));
+            gone.push(chunk);
         }
-        self.store(gone);
+        self.remove(gone);
     }
 
     /// Makes maps; they are there when this returns.
@@ -147,15 +148,30 @@ impl Nodes {
         }));
     }
 
-    /// Waits until no map is being stored; why one was not.
+    /// Removes maps, in a thread of its own.
+    fn remove(&mut self, places: Vec<u32>) {
+        if places.is_empty() {
+            return;
+        }
+        let chunks = self.chunks.clone();
+        self.storing.push(thread::spawn(move || chunks.clear(&places)));
+    }
+
+    /// Waits until no map is being stored or removed; why one was not.
     fn settle(&mut self) -> Option<Error> {
         let ended =
             self.storing.drain(..).map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         ended
             .flatten()
             .filter_map(Result::err)
-            .inspect(|error| tracing::warn!(%error, "a map of nodes was not stored"))
+            .inspect(|error| tracing::warn!(%error, "a map of nodes was not stored or removed"))
             .last()
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 

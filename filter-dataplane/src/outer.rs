@@ -3,6 +3,8 @@
 use crate::pins::Pins;
 use crate::{Error, sys};
 use aya::maps::{ArrayOfMaps, FromMapData, InnerMap, Map, MapData, MapError};
+use std::os::fd::AsFd;
+use std::thread;
 
 /// An open array of maps.
 pub(crate) struct Outer<V> {
@@ -53,6 +55,20 @@ impl<V: FromMapData + InnerMap> Outer<V> {
             }
         }
         outcomes
+    }
+
+    /// Empties slots, many at a time: each call waits for a grace period.
+    pub(crate) fn clear(&self, slots: &[u32]) -> Vec<Result<(), Error>> {
+        const TOGETHER: usize = 16;
+        let (fd, name) = (self.data.fd().as_fd(), self.name);
+        let clear = |slots: &[u32]| -> Vec<_> { slots.iter().map(|slot| sys::map_delete(fd, *slot, name)).collect() };
+        thread::scope(|scope| {
+            let each = slots.len().div_ceil(TOGETHER).max(1);
+            let clearing: Vec<_> = slots.chunks(each).map(|some| scope.spawn(move || clear(some))).collect();
+            let cleared =
+                clearing.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            cleared.flatten().collect()
+        })
     }
 
     /// Whether this map is in a slot.
