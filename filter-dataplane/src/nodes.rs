@@ -34,8 +34,9 @@ pub(crate) struct Nodes {
     /// Maps that are there, and those of them that no policy has nodes in.
     there: BTreeSet<u32>,
     spare: BTreeSet<u32>,
-    /// Maps that are being stored or removed: that is effective long before the kernel's call returns.
-    storing: Vec<JoinHandle<Vec<Result<(), Error>>>>,
+    /// Maps that are being stored: that is effective long before the kernel's call returns.
+    storing: Option<JoinHandle<Result<(), Error>>>,
+    removing: Option<JoinHandle<()>>,
 }
 
 impl Nodes {
@@ -46,7 +47,8 @@ impl Nodes {
             free: Free::new(ALL.nodes),
             there: BTreeSet::new(),
             spare: BTreeSet::new(),
-            storing: Vec::new(),
+            storing: None,
+            removing: None,
         };
         for extent in used {
             if !nodes.free.claim(extent) {
@@ -121,31 +123,26 @@ impl Nodes {
             return Ok(());
         }
         // What took a map from one of the places is to be over.
-        self.settle();
-        let made = places.iter().map(|place| Ok((*place, Arc::new(chunk()?)))).collect::<Result<Vec<_>, Error>>()?;
-        self.store(made.clone());
-        let there = |(place, map): &(u32, Arc<Chunk>)| self.chunks.holds(*place, map);
-        while !made.iter().all(there) {
-            if self.storing.iter().all(JoinHandle::is_finished) {
-                return self.settle().map_or(Ok(()), Err);
-            }
+        self.settle()?;
+        let made = places.iter().map(|place| Ok((*place, chunk()?))).collect::<Result<Vec<_>, Error>>()?;
+        let made = Arc::new(made);
+        let (chunks, storing) = (self.chunks.clone(), made.clone());
+        let storing = thread::spawn(move || {
+            let maps: Vec<_> = storing.iter().map(|(place, map)| (*place, map)).collect();
+            chunks.store(&maps).into_iter().collect()
+        });
+        let are_there = || made.iter().all(|(place, map)| self.chunks.holds(*place, map));
+        while !are_there() && !storing.is_finished() {
             thread::yield_now();
+        }
+        let stored = are_there();
+        self.storing = Some(storing);
+        if !stored {
+            self.settle()?;
         }
         self.there.extend(&places);
         self.spare.extend(&places);
         Ok(())
-    }
-
-    /// Stores maps in a thread of its own: the call returns a grace period after they are there.
-    fn store(&mut self, maps: Vec<(u32, Arc<Chunk>)>) {
-        if maps.is_empty() {
-            return;
-        }
-        let chunks = self.chunks.clone();
-        self.storing.push(thread::spawn(move || {
-            let maps: Vec<_> = maps.iter().map(|(place, map)| (*place, &**map)).collect();
-            chunks.store(&maps)
-        }));
     }
 
     /// Removes maps, in a thread of its own.
@@ -153,26 +150,32 @@ impl Nodes {
         if places.is_empty() {
             return;
         }
-        let chunks = self.chunks.clone();
-        self.storing.push(thread::spawn(move || chunks.clear(&places)));
+        let (chunks, before) = (self.chunks.clone(), self.removing.take());
+        self.removing = Some(thread::spawn(move || {
+            before.into_iter().for_each(join);
+            for error in chunks.clear(&places).into_iter().filter_map(Result::err) {
+                tracing::warn!(%error, "a map of nodes that nobody needs was not removed");
+            }
+        }));
     }
 
-    /// Waits until no map is being stored or removed; why one was not.
-    fn settle(&mut self) -> Option<Error> {
-        let ended =
-            self.storing.drain(..).map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ended
-            .flatten()
-            .filter_map(Result::err)
-            .inspect(|error| tracing::warn!(%error, "a map of nodes was not stored or removed"))
-            .last()
+    /// Waits until no map is being stored or removed.
+    fn settle(&mut self) -> Result<(), Error> {
+        self.removing.take().into_iter().for_each(join);
+        self.storing.take().map_or(Ok(()), join)
     }
 }
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        self.settle();
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "a map of nodes was not stored");
+        }
     }
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// An empty map.
