@@ -73,7 +73,7 @@ pub(super) fn from_gateway<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxC
     if flow.transport_length < LENGTH || !is_whole_from_the_link(flow) {
         return false;
     }
-    let Some(target) = frame.load::<16>(flow.transport + 8).map(Address::new) else {
+    let Some(target) = named(frame, flow) else {
         return false;
     };
     let gateway = is_gateway(sandbox, &flow.source);
@@ -122,7 +122,13 @@ fn target<S: Source>(frame: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<
     if flow.transport_length < LENGTH || !from_the_link(flow) || !is_for_the_link(frame, flow, sandbox) {
         return None;
     }
-    frame.load::<16>(flow.transport + 8).map(Address::new)
+    named(frame, flow)
+}
+
+/// The address that a message is about; one that stands for an IPv4 address is nobody's here.
+#[inline(always)]
+fn named<S: Source>(frame: &S, flow: &Flow) -> Option<Address> {
+    frame.load::<16>(flow.transport + 8).map(Address::new).filter(|address| !address.is_v4())
 }
 
 /// The multicast group of an address (RFC 4291, section 2.7.1).

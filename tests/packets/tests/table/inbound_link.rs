@@ -87,6 +87,8 @@ fn neighbours() -> Vec<Row> {
             GatewayNeighbour,
         ),
         denied("gateway solicits a neighbour", nd(135, NEIGHBOUR6, NEIGHBOUR6, 1)),
+        denied("gateway solicits its ipv4 address", nd(135, OWN6, "::ffff:198.51.100.2", 1)),
+        denied("gateway advertises its ipv4 address", nd(136, OWN6, "::ffff:198.51.100.1", 2)),
         denied("gateway solicits from afar", ask().hops(254)),
         denied("gateway solicits with code 1", ask().transport_bytes(1, &[1])),
         denied("gateway solicits with a neighbour's mac in it", ask().transport_bytes(26, &NEIGHBOUR_MAC)),

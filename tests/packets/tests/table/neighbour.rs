@@ -34,6 +34,7 @@ fn solicitations() -> Vec<Row> {
             with(135, GATEWAY, GATEWAY, SOURCE).link_to(GATEWAY_MAC),
             GatewayNeighbour,
         ),
+        row("asks for the gateway's ipv4 address", Free, solicit("::ffff:198.51.100.1", OWN), Neighbour),
         row("asks without its link-layer address", Free, plain(135, &group(GATEWAY), GATEWAY), GatewayNeighbour),
         row("though all is denied", Shut, ask(), GatewayNeighbour),
         row("though the policy is lost", Orphaned, ask(), GatewayNeighbour),
