@@ -80,8 +80,11 @@ pub(crate) fn advertises_router(sandbox: &Sandbox, packet: &Packet, message: &[u
 }
 
 fn targeted(packet: &Packet, message: &[u8]) -> Option<(IpAddr, Vec<LinkOption>)> {
-    let target = IpAddr::from(array::<16>(message, 8)?);
-    Some((target, options(packet, message, 24)?))
+    let target = Ipv6Addr::from(array::<16>(message, 8)?);
+    if target.to_ipv4_mapped().is_some() {
+        return None;
+    }
+    Some((target.into(), options(packet, message, 24)?))
 }
 
 /// The link-layer options behind the fixed part of a message that came from this link.
