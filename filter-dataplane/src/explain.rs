@@ -60,7 +60,7 @@ pub(crate) fn judge(
     frame: &[u8],
 ) -> Result<Judgement, Error> {
     let judged = in_shadow(shared, instance, slot, frame);
-    // Left alone, the shadow would keep a large policy in memory after everybody else has let go of it.
+    // Left alone, the shadow would lead to nodes that another policy may have by then.
     instance.release(LOOPBACK)?;
     shared.clear(pins, SHADOW)?;
     judged
