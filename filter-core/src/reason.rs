@@ -122,7 +122,7 @@ reasons! {
 
     /// A packet towards the sandbox that is no answer to what it may reach, and that nobody who may has opened.
     InboundDenied = 60, "inbound-denied";
-    /// A connection comes in, and the sandbox's flow table is full.
+    /// A connection comes in, and the sandbox's flow table is full or was not made.
     FlowTableFull = 61, "flow-table-full";
 }
 

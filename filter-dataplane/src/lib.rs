@@ -16,6 +16,7 @@ mod events;
 mod explain;
 mod extents;
 mod fail_point;
+mod flows;
 mod hook;
 mod instance;
 mod kernel_types;
@@ -63,11 +64,9 @@ use crate::instance::Instance;
 use crate::pins::Pins;
 use crate::shared::Shared;
 use filter_core::abi::{MAX_SANDBOXES, SandboxConfig};
-use nix::time::{ClockId, clock_gettime};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where a sandbox is attached in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,6 +224,7 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; the old configuration is whole then.
     pub fn configure(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
+        self.shared.flows.provide(&[(slot, flows::is_open(config))]).into_iter().collect::<Result<(), _>>()?;
         self.shared.set_config(slot, config)
     }
 
@@ -322,15 +322,6 @@ impl Dataplane {
     pub fn strays(&self) -> Result<u64, Error> {
         self.shared.strays()
     }
-
-    /// Removes a sandbox's flows that have been idle for too long; tells how many are left. A flow that is too old does not
-    /// count even before that: this makes room.
-    ///
-    /// # Errors
-    /// What the kernel refused.
-    pub fn sweep_flows(&mut self, slot: u32) -> Result<usize, Error> {
-        self.shared.sweep_flows(slot, monotonic_now())
-    }
 }
 
 fn instance<'a>(
@@ -342,10 +333,4 @@ fn instance<'a>(
         Entry::Occupied(entry) => Ok(entry.into_mut()),
         Entry::Vacant(entry) => Ok(entry.insert(Instance::load(pins, netns_inode)?)),
     }
-}
-
-/// Nanoseconds of the clock that the kernel program reads.
-fn monotonic_now() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,16 +1,17 @@
 //! Attaching and updating. What is stored by one system call waits for one grace period: many sandboxes at once cost hardly more
 //! of it than one.
 //!
-//! Everything is made before anything changes. Then each sandbox has an outcome of its own: either the whole change holds, or
+//! Everything is made before anything changes: a flow table that is not needed yet changes nothing. Then each sandbox has an outcome of its own: either the whole change holds, or
 //! nothing of it.
 
+use crate::flows::is_open;
 use crate::sandboxes::Prepared;
 use crate::shared::Contents;
 use crate::{Dataplane, Device, Error, Place, fail_point};
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
 
-/// Sandboxes that are attached together, at most: each has three maps open meanwhile.
+/// Sandboxes that are attached together, at most: each has up to three maps open meanwhile.
 const ATTACHED_AT_ONCE: usize = 64;
 /// Sandboxes that are updated together, at most: each has one map open meanwhile.
 const UPDATED_AT_ONCE: usize = 256;
@@ -24,8 +25,6 @@ pub struct ToAttach<'a> {
     pub device: &'a Device,
     /// What is fixed about the attachment.
     pub config: &'a SandboxConfig,
-    /// Connections that came in which it can have at a time.
-    pub flows: u32,
     /// Its policy.
     pub policy: &'a Compiled,
 }
@@ -42,8 +41,7 @@ pub struct ToUpdate<'a> {
 }
 
 impl Dataplane {
-    /// Attaches a sandbox: its policy is in place before the first packet is judged. It can have `flows` connections that came
-    /// in at a time.
+    /// Attaches a sandbox: its policy is in place before the first packet is judged.
     ///
     /// # Errors
     /// What the kernel refused; nothing is left behind then.
@@ -52,10 +50,9 @@ impl Dataplane {
         place: Place,
         device: &Device,
         config: &SandboxConfig,
-        flows: u32,
         policy: &Compiled,
     ) -> Result<(), Error> {
-        only(self.attach_many(&[ToAttach { place, device, config, flows, policy }]))
+        only(self.attach_many(&[ToAttach { place, device, config, policy }]))
     }
 
     /// [`Self::attach`] for several sandboxes, which share grace periods. Tells of each what came of it, in order.
@@ -65,7 +62,7 @@ impl Dataplane {
 
     fn attach_some(&mut self, sandboxes: &[ToAttach<'_>]) -> Vec<Result<(), Error>> {
         let made: Vec<Result<Contents, Error>> =
-            sandboxes.iter().map(|one| self.shared.contents(one.config, one.flows, one.policy)).collect();
+            sandboxes.iter().map(|one| self.shared.contents(one.config, one.policy)).collect();
         let slots = sandboxes.iter().map(|one| one.place.slot);
         let slots: Vec<_> = slots.zip(&made).filter_map(|(slot, made)| Some((slot, made.as_ref().ok()?))).collect();
         let mut filled = self.shared.fill(&slots).into_iter();
@@ -120,8 +117,13 @@ impl Dataplane {
     }
 
     fn update_some(&mut self, sandboxes: &[ToUpdate<'_>]) -> Vec<Result<(), Error>> {
-        let prepare = |ToUpdate { slot, config, policy }: &ToUpdate<'_>| self.shared.prepare(*slot, *config, policy);
-        let made: Vec<Result<Prepared, Error>> = sandboxes.iter().map(prepare).collect();
+        let open = |one: &ToUpdate<'_>| (one.slot, one.config.is_some_and(is_open));
+        let followed = self.shared.flows.provide(&sandboxes.iter().map(open).collect::<Vec<_>>());
+        let mut prepare =
+            |ToUpdate { slot, config, policy }: &ToUpdate<'_>| self.shared.prepare(*slot, *config, policy);
+        let each = sandboxes.iter().zip(followed);
+        let made: Vec<Result<Prepared, Error>> =
+            each.map(|(one, followed)| followed.and_then(|()| prepare(one))).collect();
         fail_point("switch.built");
         let changes = sandboxes.iter().zip(&made);
         let changes: Vec<_> = changes.filter_map(|(one, made)| Some((one.slot, made.as_ref().ok()?))).collect();

@@ -1,30 +1,27 @@
 //! The maps that all instances of the program share: attachments and policies, counters, flows, events.
 
+use crate::flows::{FlowTables, Flows, is_open};
 use crate::living::Living;
 use crate::outer::Outer;
 use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::sandboxes::{Prepared, Sandboxes};
 use crate::{Counters, Error, fail_point, sys};
-use aya::maps::{FromMapData, HashMap, InnerMap, Map, MapData, MapError, PerCpuArray, RingBuf};
-use filter_core::abi::{self, FlowKey, FlowValue, Rows, Sandbox, SandboxConfig};
+use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
+use filter_core::abi::{self, Rows, Sandbox, SandboxConfig};
 use filter_policy::Compiled;
-use std::io;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
 pub(crate) const SHARED: [&str; 8] =
     ["SANDBOXES", "NODES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
 
-/// `BPF_F_NO_PREALLOC`: a flow table takes memory as it fills.
-const NO_PREALLOC: u32 = 1;
 type Counts = PerCpuArray<MapData, Pod<Rows>>;
-type Flows = HashMap<MapData, Pod<FlowKey>, Pod<FlowValue>>;
 
 /// All that a slot holds, in the kernel, but in no slot yet.
 pub(crate) struct Contents {
     rows: Counts,
-    flows: Flows,
+    flows: Option<Flows>,
     sandbox: Prepared,
 }
 
@@ -32,7 +29,7 @@ pub(crate) struct Contents {
 pub(crate) struct Shared {
     sandboxes: Sandboxes,
     counters: Outer<Counts>,
-    flows: Outer<Flows>,
+    pub(crate) flows: FlowTables,
     strays: PerCpuArray<MapData, u64>,
     /// The protected prefixes of the daemon's namespace and of all sandboxes.
     pub(crate) protected: Living,
@@ -44,7 +41,7 @@ impl Shared {
         Ok(Shared {
             sandboxes: Sandboxes::open(pins)?,
             counters: Outer::open(pins, "COUNTERS")?,
-            flows: Outer::open(pins, "FLOWS")?,
+            flows: FlowTables::open(pins)?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
             protected: Living::open(
                 "PROTECTED",
@@ -59,17 +56,11 @@ impl Shared {
         pinned(pins, "EVENTS", Map::RingBuf)
     }
 
-    /// What a new slot holds: counters at zero, an empty flow table with room for `quota` connections, the attachment and the
-    /// policy.
-    pub(crate) fn contents(
-        &mut self,
-        config: &SandboxConfig,
-        quota: u32,
-        policy: &Compiled,
-    ) -> Result<Contents, Error> {
+    /// What a new slot holds: counters at zero, the attachment and the policy, and an empty flow table where it needs one.
+    pub(crate) fn contents(&mut self, config: &SandboxConfig, policy: &Compiled) -> Result<Contents, Error> {
         Ok(Contents {
             rows: Counts::create(1, 0).map_err(Error::map("COUNTERS"))?,
-            flows: Flows::create(quota.max(1), NO_PREALLOC).map_err(Error::map("FLOWS"))?,
+            flows: is_open(config).then(|| self.flows.make()).transpose()?,
             sandbox: self.sandboxes.make(config, policy)?,
         })
     }
@@ -79,8 +70,16 @@ impl Shared {
         let Shared { sandboxes, counters, flows, .. } = self;
         let prepared: Vec<_> = slots.iter().map(|(slot, contents)| (*slot, &contents.sandbox)).collect();
         let stored = together([
-            Box::new(|| store("attach.counters", counters, slots, |contents| &contents.rows)),
-            Box::new(|| store("attach.flows", flows, slots, |contents| &contents.flows)),
+            Box::new(|| {
+                let stored = store(slots, |contents| Some(&contents.rows), |entries| counters.store(entries));
+                fail_point("attach.counters");
+                stored
+            }),
+            Box::new(|| {
+                let stored = store(slots, |contents| contents.flows.as_ref(), |entries| flows.store(entries));
+                fail_point("attach.flows");
+                stored
+            }),
             Box::new(|| sandboxes.fill(&prepared)),
         ]);
         let mut filled: Vec<Result<(), Error>> = slots.iter().map(|_| Ok(())).collect();
@@ -124,24 +123,6 @@ impl Shared {
         self.sandboxes.get(slot)
     }
 
-    /// Removes the flows of a slot that have been idle until `now`, nanoseconds of the monotonic clock; tells how many are left.
-    pub(crate) fn sweep_flows(&mut self, slot: u32, now: u64) -> Result<usize, Error> {
-        let Some(mut flows) = self.flows.get(slot)? else {
-            return Ok(0);
-        };
-        let all: Vec<_> = flows.iter().collect::<Result<_, _>>().map_err(Error::map("FLOWS"))?;
-        let expired: Vec<_> = all.iter().filter(|(_, value)| value.0.expires <= now).map(|(key, _)| *key).collect();
-        for key in &expired {
-            // A packet may have ended it meanwhile.
-            match flows.remove(key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(MapError::SyscallError(refusal)) if refusal.io_error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::map("FLOWS")(error)),
-            }
-        }
-        Ok(all.len() - expired.len())
-    }
-
     /// A slot's counters, summed over the CPUs; `None` when the slot has none.
     pub(crate) fn counters(&self, slot: u32) -> Result<Option<Counters>, Error> {
         let Some(rows) = self.counters.get(slot)? else {
@@ -159,7 +140,7 @@ impl Shared {
 
     /// Whether a slot holds anything.
     pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
-        Ok(self.sandboxes.get(slot)?.is_some() || self.counters.get(slot)?.is_some() || self.flows.get(slot)?.is_some())
+        Ok(self.sandboxes.get(slot)?.is_some() || self.counters.get(slot)?.is_some() || self.flows.is_there(slot)?)
     }
 
     /// Empties a slot. When this returns no packet uses what was in it.
@@ -190,17 +171,16 @@ fn together<T: Send, const N: usize>(calls: [Call<'_, T>; N]) -> [T; N] {
     })
 }
 
-/// Puts one part of what slots are to hold where it belongs.
-fn store<V: FromMapData + InnerMap>(
-    point: &str,
-    outer: &Outer<V>,
+/// Puts one part of what slots are to hold where it belongs. Tells of each slot what came of it; who has no such part lacks nothing.
+fn store<V>(
     slots: &[(u32, &Contents)],
-    part: impl Fn(&Contents) -> &V,
+    part: impl Fn(&Contents) -> Option<&V>,
+    store: impl FnOnce(&[(u32, &V)]) -> Vec<Result<(), Error>>,
 ) -> Vec<Result<(), Error>> {
-    let entries: Vec<_> = slots.iter().map(|(slot, contents)| (*slot, part(contents))).collect();
-    let outcomes = outer.store(&entries);
-    fail_point(point);
-    outcomes
+    let parts: Vec<_> = slots.iter().filter_map(|(slot, contents)| Some((*slot, part(contents)?))).collect();
+    let mut stored = store(&parts).into_iter();
+    let mut outcome = |contents| part(contents).map_or(Ok(()), |_| stored.next().expect("an outcome for each part"));
+    slots.iter().map(|(_, contents)| outcome(contents)).collect()
 }
 
 fn pinned<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>

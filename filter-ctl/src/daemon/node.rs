@@ -77,7 +77,8 @@ pub(super) struct Node {
 impl Node {
     /// Opens the kernel side and the store; holds no sandbox yet.
     pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
-        let dataplane = Dataplane::open_with(pin_dir, config.hook.chosen().unwrap_or_else(HookKind::probe))?;
+        let mut dataplane = Dataplane::open_with(pin_dir, config.hook.chosen().unwrap_or_else(HookKind::probe))?;
+        dataplane.limit_flows(config.flows.0);
         let store = Store::open(state_dir)?;
         Ok(Node {
             dataplane,

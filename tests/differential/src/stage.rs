@@ -53,6 +53,7 @@ impl Stage {
             .collect();
         world.host().ip_batch(&lines)?;
         let mut dataplane = Dataplane::open(world.pin_dir())?;
+        dataplane.limit_flows(FLOWS);
         let mut attached = Vec::new();
         for (profile, number) in profiles.iter().zip(0..) {
             let side = |dataplane: &mut Dataplane, at: usize| -> Result<_> {
@@ -64,7 +65,8 @@ impl Stage {
                 let place = Place { slot, netns_inode: device.netns_inode, ifindex: device.ifindex };
                 let config = profile.config(&sandbox, 1 + number);
                 let compiled = compile(&sandbox.policy, &profile.operator(), 1);
-                dataplane.attach(place, &device, &config, FLOWS, &compiled).context(profile.name)?;
+                dataplane.attach(place, &device, &config, &compiled).context(profile.name)?;
+                dataplane.follow(slot)?;
                 Ok((Side { place, device, runs: 0 }, config, compiled))
             };
             let (from, config, compiled) = side(&mut dataplane, 0)?;
@@ -103,7 +105,8 @@ impl Stage {
             attached.to.runs = 0;
             let Side { place, device, .. } = &attached.to;
             self.dataplane.detach(*place)?;
-            self.dataplane.attach(*place, device, &attached.config, FLOWS, &attached.compiled)?;
+            self.dataplane.attach(*place, device, &attached.config, &attached.compiled)?;
+            self.dataplane.follow(place.slot)?;
         }
         Ok(())
     }

@@ -163,6 +163,7 @@ impl Stage {
     /// Makes the flows of a slot those that are known, and no others.
     pub(crate) fn set_flows(&mut self, slot: u32, known: &[Known]) -> Result<()> {
         self.kept = None;
+        self.dataplane.follow(slot)?;
         flow_table::fill(self.world.pin_dir(), slot, known)
     }
 
@@ -240,7 +241,8 @@ fn attach(dataplane: &mut Dataplane, profile: Profile, netns: &str, number: u32)
     if profile == Profile::Orphaned {
         (compiled.first, compiled.rest) = (filter_core::table::First::EMPTY, Vec::new());
     }
-    dataplane.attach(place, &device, &config, profile.flows(), &compiled).with_context(|| format!("{profile:?}"))?;
+    dataplane.limit_flows(profile.flows());
+    dataplane.attach(place, &device, &config, &compiled).with_context(|| format!("{profile:?}"))?;
     Ok(Attached { profile, place, config, compiled, generation })
 }
 

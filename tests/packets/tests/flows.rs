@@ -26,6 +26,12 @@ struct Link {
 
 impl Link {
     fn new(name: &str, profile: Profile, mark: u32) -> Result<Link> {
+        let mut link = Link::unfollowed(name, profile, mark)?;
+        link.stage.dataplane().follow(link.place.slot)?;
+        Ok(link)
+    }
+
+    fn unfollowed(name: &str, profile: Profile, mark: u32) -> Result<Link> {
         let stage = Stage::new(name, &[profile])?;
         let place = stage.attached(profile).place;
         Ok(Link { stage, place, mark })
@@ -161,6 +167,33 @@ fn a_full_table_has_room_again_once_a_flow_has_ended() -> Result<()> {
     ensure!(link.goes(&segment(PORT, RST))?);
     ensure!(link.comes(segment(PORT + 1, SYN))? && link.goes(&segment(PORT + 1, SYN | ACK))?, "room for another");
     ensure!(link.flows()? == 1);
+    Ok(())
+}
+
+#[test]
+fn who_is_open_to_nobody_has_no_table_until_our_own_sockets_ask_for_one() -> Result<()> {
+    let mut link = Link::unfollowed("unfollowed", Profile::Shut, OWN_MARK)?;
+    let segment = |flags| tcp(HOST, PORT).flags(flags);
+    ensure!(!link.comes(segment(SYN))? && !link.goes(&segment(SYN | ACK))?, "there is no room for it");
+    let counters = link.stage.dataplane().counters(link.place.slot)?.expect("the slot has counters");
+    ensure!(counters.packets(Reason::FlowTableFull) == 1);
+    for _ in 0..2 {
+        link.stage.dataplane().follow(link.place.slot)?;
+        ensure!(link.comes(segment(SYN))? && link.goes(&segment(SYN | ACK))? && link.flows()? == 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn who_is_opened_while_it_runs_has_a_table_by_then() -> Result<()> {
+    let mut link = Link::unfollowed("opened", Profile::Shut, 0)?;
+    let stage = Stage::new("open", &[Profile::Inviting])?;
+    let opened = stage.attached(Profile::Inviting).config;
+    let mut config = link.stage.attached(Profile::Shut).config;
+    ensure!(!link.comes(tcp(PEER, PORT))?, "it is open to nobody");
+    (config.inbound, config.inbound_count) = (opened.inbound, opened.inbound_count);
+    link.stage.dataplane().configure(link.place.slot, &config)?;
+    ensure!(link.comes(tcp(PEER, PORT))? && link.flows()? == 1);
     Ok(())
 }
 

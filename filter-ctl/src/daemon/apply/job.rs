@@ -131,8 +131,8 @@ impl Job {
 
 impl Next {
     /// What it asks of the kernel where a sandbox is new.
-    pub(super) fn to_attach<'a>(&'a self, device: &'a Device, flows: u32) -> ToAttach<'a> {
-        ToAttach { place: self.record.place(), device, config: &self.config, flows, policy: &self.compiled }
+    pub(super) fn to_attach<'a>(&'a self, device: &'a Device) -> ToAttach<'a> {
+        ToAttach { place: self.record.place(), device, config: &self.config, policy: &self.compiled }
     }
 
     /// What it asks of the kernel where one changes.

@@ -69,10 +69,10 @@ impl Round {
         fail_point("attach.prepared");
         self.protect(node, &chosen);
         fail_point("attach.protected");
-        let (ready, flows) = (self.prepared(Work::Create), node.config.flows.0);
-        let outcomes = node.dataplane.attach_many(
-            &self.next(&ready).map(|(job, next)| next.to_attach(&job.plan.device, flows)).collect::<Vec<_>>(),
-        );
+        let ready = self.prepared(Work::Create);
+        let outcomes = node
+            .dataplane
+            .attach_many(&self.next(&ready).map(|(job, next)| next.to_attach(&job.plan.device)).collect::<Vec<_>>());
         self.hold(node, &ready, outcomes);
         self.unprotect(node, &chosen);
     }

@@ -4,7 +4,7 @@ use crate::private::BPFFS;
 use crate::world::Netns;
 use anyhow::{Context, Result};
 use filter_core::Address;
-use filter_core::abi::{FLOWS, Prefix, SandboxConfig};
+use filter_core::abi::{Prefix, SandboxConfig};
 use filter_dataplane::{Dataplane, Device, Place, ToAttach, netlink, purge};
 use filter_policy::Compiled;
 use std::collections::HashMap;
@@ -73,8 +73,7 @@ impl Filter {
     pub(super) fn attach(&mut self, yard: &Yard, first: u32, count: u32, policy: &Compiled) -> Result<()> {
         let devices = &yard.devices[first as usize..(first + count) as usize];
         let configs: Vec<SandboxConfig> = (first..first + count).map(config).collect();
-        let to_attach =
-            |((at, device), config)| ToAttach { place: place(at, device), device, config, flows: FLOWS, policy };
+        let to_attach = |((at, device), config)| ToAttach { place: place(at, device), device, config, policy };
         let all: Vec<_> = (first..).zip(devices).zip(&configs).map(to_attach).collect();
         Ok(self.dataplane().attach_many(&all).into_iter().collect::<Result<(), _>>()?)
     }

@@ -6,7 +6,7 @@ use crate::world::{CLIENT, DEVICE, ROUTER, World};
 use anyhow::{Context, Result};
 use aya::maps::HashMap;
 use filter_core::Address;
-use filter_core::abi::{FLOWS, Mac, Prefix, SandboxConfig, SandboxFlags};
+use filter_core::abi::{Mac, Prefix, SandboxConfig, SandboxFlags};
 use filter_dataplane::netlink::DeviceAddress;
 use filter_dataplane::{Dataplane, Device, HookKind, Place, purge};
 use filter_policy::Attach;
@@ -44,7 +44,7 @@ pub(super) fn install(kit: &Kit, world: &World, list: List, kind: HookKind, reje
         DeviceAddress { ifindex: device.ifindex, address: net.into(), network: net.trunc().into() }
     });
     dataplane.protect_host(netns_inode, &[], &host)?;
-    dataplane.attach(place, &device, &config(&device, reject), FLOWS, kit.policy(list))?;
+    dataplane.attach(place, &device, &config(&device, reject), kit.policy(list))?;
     Ok(Installed::Filter(Box::new(filter)))
 }
 

@@ -9,7 +9,7 @@ use super::swaps::Swaps;
 use super::{FIRST_PORT, Report, document, world};
 use anyhow::{Context, Result, anyhow};
 use filter_core::Address;
-use filter_core::abi::{FLOWS, Mac, Prefix, SandboxConfig};
+use filter_core::abi::{Mac, Prefix, SandboxConfig};
 use filter_dataplane::{Dataplane, Device, Place, Records};
 use filter_policy::{Operator, parse, validate};
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub fn in_the_kernel(swaps: u32) -> Result<Report> {
     let place = Place { slot: Dataplane::FIRST_SLOT, netns_inode: device.netns_inode, ifindex: device.ifindex };
     let of = |generation| compiled(if Policy::of(generation) == Policy::A { &a } else { &b }, generation);
     let mut log = Swaps::default();
-    timed(&mut log, || Ok(dataplane.attach(place, &device, &config(&sandbox)?, FLOWS, &of(1))?))?;
+    timed(&mut log, || Ok(dataplane.attach(place, &device, &config(&sandbox)?, &of(1))?))?;
 
     let backlog = Arc::new(Backlog::default());
     let load = Load::start(&sandbox, world.internet(), &backlog)?;

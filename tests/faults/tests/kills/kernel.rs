@@ -23,8 +23,10 @@ pub(crate) struct Slot {
     pub(crate) inbound: u16,
     /// Generation of the policy.
     pub(crate) generation: Option<u32>,
-    /// Whether there are counters and a flow table.
-    pub(crate) tables: [bool; 2],
+    /// Whether there are counters.
+    pub(crate) counters: bool,
+    /// Whether there is a flow table.
+    pub(crate) flows: bool,
     /// Pinned links.
     pub(crate) links: usize,
 }
@@ -32,7 +34,8 @@ pub(crate) struct Slot {
 impl Slot {
     /// Whether nothing is missing.
     pub(crate) fn is_whole(&self) -> bool {
-        self.incarnation.is_some() && self.generation.is_some() && self.tables == [true; 2] && self.links == 2
+        let is_followed = self.flows || self.inbound == 0;
+        self.incarnation.is_some() && self.generation.is_some() && self.counters && is_followed && self.links == 2
     }
 }
 
@@ -90,7 +93,8 @@ impl Maps {
             slot.sealed = word(bytes, config + offset_of!(SandboxConfig, flags)) & SandboxFlags::SEALED != 0;
             slot.inbound = u16::from_ne_bytes([bytes[inbound], bytes[inbound + 1]]);
         }
-        slot.tables = [found(self.counters.get(&index, 0))?.is_some(), found(self.flows.get(&index, 0))?.is_some()];
+        slot.counters = found(self.counters.get(&index, 0))?.is_some();
+        slot.flows = found(self.flows.get(&index, 0))?.is_some();
         Ok(slot)
     }
 }
