@@ -1,11 +1,11 @@
-//! What a benchmark needs besides: other objects in the place of the embedded one, and the time that a program takes.
+//! What a benchmark needs besides: other objects in the place of the embedded one, the programs by themselves, and the time that one takes.
 
 use crate::explain;
 use crate::hook::Hook;
-use crate::instance::Instance;
+use crate::instance::{self, Instance};
 use crate::{Dataplane, Error, Place};
 use aya::Ebpf;
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use std::time::Duration;
 
 impl Dataplane {
@@ -20,15 +20,32 @@ impl Dataplane {
         Ok(ebpf)
     }
 
+    /// Takes the program off a sandbox's device and leaves everything else: others may run it there.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn unhook(&mut self, place: Place) -> Result<(), Error> {
+        instance::detach(&self.pins, place)
+    }
+
+    /// The program for packets from the sandboxes of a namespace, or for those towards them.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn program(&mut self, netns_inode: u64, from_sandbox: bool) -> Result<&mut SchedClassifier, Error> {
+        let hook = if from_sandbox { Hook::FromSandbox } else { Hook::ToSandbox };
+        Ok(crate::instance(&mut self.instances, &self.pins, netns_inode)?.program(hook))
+    }
+
     /// Runs the attached program on a frame from the sandbox so many times, with every effect of real packets; the mean time of a
     /// run. The frame must be one that the program does not change.
     ///
     /// # Errors
     /// As [`Self::run`]; the calling thread must be in the namespace of the device.
     pub fn time(&mut self, place: Place, frame: &[u8], repeat: u32) -> Result<Duration, Error> {
-        let instance = crate::instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        let program = self.program(place.netns_inode, true)?;
         let context = explain::context(place.ifindex, 0);
         let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), repeat, ..TestRunOptions::new() };
-        Ok(instance.program(Hook::FromSandbox).test_run(options)?.duration)
+        Ok(program.test_run(options)?.duration)
     }
 }

@@ -1,8 +1,8 @@
-//! The client's datagrams as frames, for runs of a program without the packet's way.
+//! The first client's datagrams as frames, for runs of a program without the packet's way.
 
 use crate::rounds::Frames;
 use crate::setup::List;
-use crate::world::{CLIENT, CLIENT_MAC, GATEWAY_MAC, PORT};
+use crate::world::{CLIENT_MAC, GATEWAY_MAC, LANES, PORT};
 use std::net::Ipv4Addr;
 
 /// Frames to random destinations, of the list of a thousand and not of it.
@@ -18,7 +18,7 @@ pub(super) fn frames() -> Frames {
 fn frame(to: Ipv4Addr) -> Vec<u8> {
     const UDP: u16 = 8 + 18;
     let mut ip = [0x45, 0, 0, 20 + UDP as u8, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    ip[12..16].copy_from_slice(&CLIENT.octets());
+    ip[12..16].copy_from_slice(&LANES[0].client.octets());
     ip[16..].copy_from_slice(&to.octets());
     let sum: u32 = ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);

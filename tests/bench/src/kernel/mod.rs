@@ -53,7 +53,7 @@ const RECORD: &str = "benchmarks.json";
 /// Measures and reports. Anything that must hold and does not is a failure.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let kit = Kit::new(&arguments.objects, arguments.program == "slow")?;
-    let (blocks, seconds) = if arguments.short { (4, 32) } else { (10, 440) };
+    let (blocks, seconds) = if arguments.short { (4, 32) } else { (8, 300) };
     let plan = Plan { blocks, time: Duration::from_secs(arguments.seconds.unwrap_or(seconds).into()) };
     let seed = fastrand::u64(..);
     if arguments.short {

@@ -5,7 +5,7 @@ mod udp;
 
 use crate::spread::Spread;
 use crate::stats::median;
-use crate::world::World;
+use crate::world::{Client, World};
 use anyhow::Result;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
@@ -25,17 +25,26 @@ pub(crate) enum Probe {
     Connection(Spread),
 }
 
+/// A way from a client to the server of its world.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'a> {
+    /// The world.
+    pub(crate) world: &'a World,
+    /// The client.
+    pub(crate) client: &'a Client,
+}
+
 impl Probe {
-    /// Does it for about as long as told.
+    /// Does it on all paths in turns, a batch on each, for about as long as told on each.
     ///
     /// # Errors
     /// When something that must arrive does not, or something arrives that must not.
-    pub(crate) fn run(self, world: &World, random: &mut fastrand::Rng, slice: Duration) -> Result<Cost> {
+    pub(crate) fn run(self, paths: &[Path<'_>], random: &mut fastrand::Rng, slice: Duration) -> Result<Vec<Cost>> {
         match self {
-            Probe::Delivered(spread) => udp::delivered(world, random, spread, slice),
-            Probe::Sent(spread) => udp::sent(world, random, spread, slice),
-            Probe::Denied(spread) => udp::denied(world, random, spread, slice),
-            Probe::Connection(spread) => tcp::connections(world, random, spread, slice),
+            Probe::Delivered(spread) => udp::delivered(paths, random, spread, slice),
+            Probe::Sent(spread) => udp::sent(paths, random, spread, slice),
+            Probe::Denied(spread) => udp::denied(paths, random, spread, slice),
+            Probe::Connection(spread) => tcp::connections(paths, random, spread, slice),
         }
     }
 }
@@ -49,17 +58,29 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
 }
 
-/// Does batches of `size` for as long as a slice is; `batch` says how long one took. The first ones warm the caches up again.
-fn slice(length: Duration, size: usize, warm_up: usize, mut batch: impl FnMut() -> Result<Duration>) -> Result<Cost> {
-    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
-    let begun = Instant::now();
+/// Does batches of `size` on paths in turns, for as long as a slice is on each; `batch` says how long one took. The first ones warm the caches
+/// up again.
+fn slices(
+    paths: &[Path<'_>],
+    length: Duration,
+    size: usize,
+    warm_up: usize,
+    mut batch: impl FnMut(Path<'_>) -> Result<Duration>,
+) -> Result<Vec<Cost>> {
     let each = |time: Duration| time.as_nanos() as f64 / size as f64;
-    while begun.elapsed() < length || wall.len() <= warm_up {
-        let before = cpu_time()?;
-        wall.push(each(batch()?));
-        cpu.push(each(cpu_time()?.saturating_sub(before)));
+    for path in paths {
+        (0..warm_up).try_for_each(|_| batch(*path).map(drop))?;
     }
-    Ok(Cost { wall: median(&mut wall[warm_up..]), cpu: median(&mut cpu[warm_up..]) })
+    let mut times = vec![(Vec::new(), Vec::new()); paths.len()];
+    let begun = Instant::now();
+    while begun.elapsed() < length * u32::try_from(paths.len())? {
+        for (path, (wall, cpu)) in paths.iter().zip(&mut times) {
+            let before = cpu_time()?;
+            wall.push(each(batch(*path)?));
+            cpu.push(each(cpu_time()?.saturating_sub(before)));
+        }
+    }
+    Ok(times.iter_mut().map(|(wall, cpu)| Cost { wall: median(wall), cpu: median(cpu) }).collect())
 }
 
 fn cpu_time() -> Result<Duration> {

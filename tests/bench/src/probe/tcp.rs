@@ -1,6 +1,6 @@
 //! A TCP connection from its first packet to its last: connect, a request, a response, close.
 
-use super::Cost;
+use super::{Cost, Path};
 use crate::spread::Spread;
 use crate::world::{PORT, World};
 use anyhow::{Context, Result, ensure};
@@ -16,9 +16,15 @@ const WARM_UP: usize = 16;
 /// After so long something is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a connection costs. The calling thread must be in the client's namespace.
-pub(super) fn connections(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
-    super::slice(slice, 1, WARM_UP, || {
+pub(super) fn connections(
+    paths: &[Path<'_>],
+    random: &mut fastrand::Rng,
+    spread: Spread,
+    slice: Duration,
+) -> Result<Vec<Cost>> {
+    super::slices(paths, slice, 1, WARM_UP, |Path { world, client }| {
+        // Sockets that the thread opens are the client's.
+        client.netns.join()?;
         let to = spread.inside(random);
         let begun = Instant::now();
         connection(world, to).with_context(|| format!("a connection to {to}"))?;

@@ -1,8 +1,8 @@
 //! Datagrams of 18 bytes, the smallest frame, 64 a call.
 
-use super::Cost;
+use super::{Cost, Path};
 use crate::spread::Spread;
-use crate::world::{PORT, World};
+use crate::world::{Client, PORT};
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
@@ -25,47 +25,63 @@ struct Times {
     received: Instant,
 }
 
-pub(super) fn delivered(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
-    let batch = |addresses: &_| exchange(world, addresses).map(|times| times.received - times.begun);
-    batches(slice, || spread.inside(random), batch)
+pub(super) fn delivered(
+    paths: &[Path<'_>],
+    random: &mut fastrand::Rng,
+    spread: Spread,
+    slice: Duration,
+) -> Result<Vec<Cost>> {
+    let batch = |path: Path<'_>, to: &_| exchange(path, to).map(|times| times.received - times.begun);
+    batches(paths, slice, || spread.inside(random), batch)
 }
 
-pub(super) fn sent(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
-    let batch = |addresses: &_| exchange(world, addresses).map(|times| times.sent - times.begun);
-    batches(slice, || spread.inside(random), batch)
+pub(super) fn sent(
+    paths: &[Path<'_>],
+    random: &mut fastrand::Rng,
+    spread: Spread,
+    slice: Duration,
+) -> Result<Vec<Cost>> {
+    let batch = |path: Path<'_>, to: &_| exchange(path, to).map(|times| times.sent - times.begun);
+    batches(paths, slice, || spread.inside(random), batch)
 }
 
-pub(super) fn denied(world: &World, random: &mut fastrand::Rng, spread: Spread, slice: Duration) -> Result<Cost> {
-    let batch = |addresses: &_| {
+pub(super) fn denied(
+    paths: &[Path<'_>],
+    random: &mut fastrand::Rng,
+    spread: Spread,
+    slice: Duration,
+) -> Result<Vec<Cost>> {
+    let batch = |path: Path<'_>, to: &_| {
         let mut headers = MultiHeaders::preallocate(BATCH, None);
         let begun = Instant::now();
-        Ok(send(world, &mut headers, addresses)? - begun)
+        Ok(send(path.client, &mut headers, to)? - begun)
     };
-    let cost = batches(slice, || spread.outside(random), batch)?;
-    let arrived = world.receiver.recv(&mut [0; PAYLOAD]);
-    ensure!(arrived.is_err(), "a datagram arrived that the list denies");
-    Ok(cost)
+    let costs = batches(paths, slice, || spread.outside(random), batch)?;
+    let arrived = |path: &Path<'_>| path.world.receiver.recv(&mut [0; PAYLOAD]).is_ok();
+    ensure!(!paths.iter().any(arrived), "a datagram arrived that the list denies");
+    Ok(costs)
 }
 
 /// What a datagram of the batches of a slice costs.
 fn batches(
+    paths: &[Path<'_>],
     slice: Duration,
     mut destination: impl FnMut() -> Ipv4Addr,
-    mut batch: impl FnMut(&[Option<SockaddrIn>; BATCH]) -> Result<Duration>,
-) -> Result<Cost> {
-    super::slice(slice, BATCH, WARM_UP, || {
-        batch(&std::array::from_fn(|_| Some(SocketAddrV4::new(destination(), PORT).into())))
+    mut batch: impl FnMut(Path<'_>, &[Option<SockaddrIn>; BATCH]) -> Result<Duration>,
+) -> Result<Vec<Cost>> {
+    super::slices(paths, slice, BATCH, WARM_UP, |path| {
+        batch(path, &std::array::from_fn(|_| Some(SocketAddrV4::new(destination(), PORT).into())))
     })
 }
 
 /// Sends a batch and receives it.
-fn exchange(world: &World, addresses: &[Option<SockaddrIn>; BATCH]) -> Result<Times> {
+fn exchange(Path { world, client }: Path<'_>, addresses: &[Option<SockaddrIn>; BATCH]) -> Result<Times> {
     let mut bytes = [[0; PAYLOAD]; BATCH];
     let mut slices: Vec<[IoSliceMut<'_>; 1]> = bytes.iter_mut().map(|bytes| [IoSliceMut::new(bytes)]).collect();
     let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
     let mut sending = MultiHeaders::preallocate(BATCH, None);
     let begun = Instant::now();
-    let sent = send(world, &mut sending, addresses)?;
+    let sent = send(client, &mut sending, addresses)?;
     let fd = world.receiver.as_raw_fd();
     let mut arrived = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
         Ok(messages) => messages.count(),
@@ -86,13 +102,13 @@ fn exchange(world: &World, addresses: &[Option<SockaddrIn>; BATCH]) -> Result<Ti
 
 /// Sends a batch; when the call returned.
 fn send(
-    world: &World,
+    client: &Client,
     headers: &mut MultiHeaders<SockaddrIn>,
     addresses: &[Option<SockaddrIn>; BATCH],
 ) -> Result<Instant> {
     let payload = [0; PAYLOAD];
     let slices = [[IoSlice::new(&payload)]; BATCH];
-    let fd = world.sender.as_raw_fd();
+    let fd = client.sender.as_raw_fd();
     let taken = sendmmsg(fd, headers, &slices, addresses, [], MsgFlags::empty()).context("sendmmsg")?.count();
     ensure!(taken == BATCH, "the kernel took {taken} of {BATCH} datagrams");
     Ok(Instant::now())

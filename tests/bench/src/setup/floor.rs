@@ -1,42 +1,42 @@
 //! Programs that do less than the filter must.
 
-use super::{Installed, Kit, List};
-use crate::world::{DEVICE, UPLINK, World};
+use super::{Installed, Kit, List, Way};
+use crate::world::{UPLINK, World};
 use anyhow::{Context, Result};
 use aya::maps::LpmTrie;
 use aya::maps::lpm_trie::Key;
-use aya::programs::tc::TcAttachOptions;
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use std::time::Duration;
 
-/// Programs on a router's device towards its client.
+/// Loaded programs.
 pub(crate) struct Floor {
     ebpf: Ebpf,
-    name: &'static str,
+    wanted: Wanted,
 }
 
-/// Which program, and where.
+/// Which programs, and what they look at.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
-    /// Its name.
+    /// The program that packets from the client run.
     pub(super) name: &'static str,
-    /// What it has in its trie.
-    pub(super) list: Option<List>,
     /// The program that packets towards the client run.
-    pub(super) back: Option<&'static str>,
-    /// How much memory it looks at, in lines of 64 bytes.
+    pub(super) back: &'static str,
+    /// What is in their trie.
+    pub(super) list: Option<List>,
+    /// How much memory they look at, in lines of 64 bytes.
     pub(super) lines: u32,
 }
 
 impl Wanted {
-    /// The program of a name, with an empty trie.
+    /// The program of a name, with an empty trie; on the way back an empty program.
     pub(super) const fn program(name: &'static str) -> Wanted {
-        Wanted { name, list: None, back: None, lines: 1 }
+        Wanted { name, back: "empty", list: None, lines: 1 }
     }
 }
 
-pub(super) fn install(kit: &Kit, world: &World, Wanted { name, list, back, lines }: Wanted) -> Result<Installed> {
+pub(super) fn install(kit: &Kit, world: &World, wanted: Wanted) -> Result<Installed> {
+    let Wanted { name, back, list, lines } = wanted;
     let uplink = world.router.within(|| Ok(nix::net::if_::if_nametoindex(UPLINK)?))?;
     let mut ebpf = EbpfLoader::new()
         .override_global("UPLINK", &uplink, true)
@@ -51,28 +51,30 @@ pub(super) fn install(kit: &Kit, world: &World, Wanted { name, list, back, lines
             prefixes.insert(&key, 1, 0)?;
         }
     }
-    let mut floor = Floor { ebpf, name };
-    for (name, direction) in [(Some(name), TcAttachType::Ingress), (back, TcAttachType::Egress)] {
-        let Some(name) = name else { continue };
-        let program = floor.program(name)?;
+    for name in [name, back] {
+        let program = named(&mut ebpf, name)?;
         if program.fd().is_err() {
             program.load()?;
         }
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        world.router.within(|| Ok(program.attach_with_options(DEVICE, direction, options)?))?;
     }
-    Ok(Installed::Floor(floor))
+    Ok(Installed::Floor(Floor { ebpf, wanted }))
 }
 
 impl Floor {
-    fn program(&mut self, name: &str) -> Result<&mut SchedClassifier> {
-        Ok(self.ebpf.program_mut(name).context("the object has no such program")?.try_into()?)
+    /// The program of a direction.
+    pub(super) fn program(&mut self, way: Way) -> Result<&mut SchedClassifier> {
+        let Wanted { name, back, .. } = self.wanted;
+        named(&mut self.ebpf, if way == Way::FromClient { name } else { back })
     }
 
     /// The mean time of a run on a frame.
     pub(super) fn time(&mut self, world: &World, frame: &[u8], repeat: u32) -> Result<Duration> {
-        let program = self.program(self.name)?;
+        let program = self.program(Way::FromClient)?;
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         world.router.within(|| Ok(program.test_run(options)?.duration))
     }
+}
+
+fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    Ok(ebpf.program_mut(name).context("the object has no such program")?.try_into()?)
 }

@@ -2,21 +2,23 @@
 
 mod filter;
 mod floor;
+mod gate;
 mod nft;
 
 use crate::spread::Spread;
 use crate::world::World;
 use anyhow::{Context, Result};
+use aya::programs::SchedClassifier;
 pub(crate) use filter::Filter;
-use filter_dataplane::HookKind;
 use filter_policy::{Compiled, Operator, Policy, compile};
 pub(crate) use floor::Floor;
 use floor::Wanted;
+pub(crate) use gate::{Gate, Way};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What is put into a world. It stays for as long as it is held.
+/// What is put into a world, or at its gate. It stays for as long as it is held.
 pub(crate) enum Installed {
     /// Nothing, or what goes with the world.
     Nothing,
@@ -34,7 +36,20 @@ pub(crate) struct Setup {
     pub(crate) name: &'static str,
     /// The list that it holds.
     pub(crate) list: List,
+    /// Where it is.
+    pub(crate) at: At,
     install: fn(&Kit, &World) -> Result<Installed>,
+}
+
+/// Where a setup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// In the world that they share: where the gate is not.
+    Bare,
+    /// In the same world: at the gate, in turns.
+    Gate,
+    /// In a world of its own.
+    Own,
 }
 
 /// A list of allowed prefixes; all else is denied.
@@ -46,65 +61,64 @@ pub(crate) enum List {
     Million,
 }
 
-/// Everything that there is to put into a world.
+/// Everything that there is to put into a world. Packets towards the client run the same as those from it.
 pub(crate) const SETUPS: &[Setup] = &[
-    Setup { key: "bare", name: "nothing attached", list: List::Thousand, install: |_, _| Ok(Installed::Nothing) },
+    Setup {
+        key: "bare",
+        name: "nothing attached",
+        list: List::Thousand,
+        at: At::Bare,
+        install: |_, _| Ok(Installed::Nothing),
+    },
     Setup {
         key: "again",
         name: "nothing attached, again",
         list: List::Thousand,
+        at: At::Bare,
         install: |_, _| Ok(Installed::Nothing),
     },
     Setup {
         key: "empty",
-        name: "an empty tcx program",
+        name: "empty tcx programs",
         list: List::Thousand,
+        at: At::Gate,
         install: |kit, world| floor::install(kit, world, Wanted::program("empty")),
     },
     Setup {
-        key: "empty-both",
-        name: "empty tcx programs both ways",
+        key: "least",
+        name: "an array by the device, one look at a list and a counter",
         list: List::Thousand,
-        install: |kit, world| floor::install(kit, world, Wanted { back: Some("empty"), ..Wanted::program("empty") }),
-    },
-    Setup {
-        key: "least-both",
-        name: "an array by the device, one look at a list and a counter, both ways",
-        list: List::Thousand,
+        at: At::Gate,
         install: |kit, world| {
-            floor::install(kit, world, Wanted { back: Some("least_back"), lines: 1_024, ..Wanted::program("least") })
-        },
-    },
-    Setup {
-        key: "lookup-both",
-        name: "one LPM lookup both ways",
-        list: List::Thousand,
-        install: |kit, world| {
-            floor::install(kit, world, Wanted { list: Some(List::Thousand), back: Some("one_lookup_back"), ..LOOKUP })
+            floor::install(kit, world, Wanted { back: "least_back", lines: 1_024, ..Wanted::program("least") })
         },
     },
     Setup {
         key: "past",
         name: "a program that forwards by itself",
         list: List::Thousand,
+        at: At::Gate,
         install: |kit, world| floor::install(kit, world, Wanted::program("past")),
     },
     Setup {
         key: "lookup",
         name: "one LPM lookup of 1,000 CIDRs",
         list: List::Thousand,
+        at: At::Gate,
         install: |kit, world| floor::install(kit, world, Wanted { list: Some(List::Thousand), ..LOOKUP }),
     },
     Setup {
         key: "lookup-1m",
         name: "one LPM lookup of 1,000,000 CIDRs",
         list: List::Million,
+        at: At::Gate,
         install: |kit, world| floor::install(kit, world, Wanted { list: Some(List::Million), ..LOOKUP }),
     },
     Setup {
         key: "access",
         name: "one look at 12 MB of memory",
         list: List::Million,
+        at: At::Gate,
         install: |kit, world| {
             floor::install(kit, world, Wanted { lines: 12_000_000 / 64, ..Wanted::program("one_access") })
         },
@@ -113,42 +127,48 @@ pub(crate) const SETUPS: &[Setup] = &[
         key: "ours",
         name: "the filter, 1,000 CIDRs",
         list: List::Thousand,
-        install: |kit, world| filter::install(kit, world, List::Thousand, HookKind::Tcx, false),
+        at: At::Gate,
+        install: |kit, world| filter::at_gate(kit, world, List::Thousand, false),
     },
     Setup {
         key: "ours-1m",
         name: "the filter, 1,000,000 CIDRs",
         list: List::Million,
-        install: |kit, world| filter::install(kit, world, List::Million, HookKind::Tcx, false),
+        at: At::Gate,
+        install: |kit, world| filter::at_gate(kit, world, List::Million, false),
     },
     Setup {
         key: "reject",
         name: "the filter, answering what it denies",
         list: List::Thousand,
-        install: |kit, world| filter::install(kit, world, List::Thousand, HookKind::Tcx, true),
+        at: At::Gate,
+        install: |kit, world| filter::at_gate(kit, world, List::Thousand, true),
     },
     Setup {
         key: "clsact",
         name: "the filter by clsact",
         list: List::Thousand,
-        install: |kit, world| filter::install(kit, world, List::Thousand, HookKind::Clsact, false),
+        at: At::Own,
+        install: filter::by_clsact,
     },
     Setup {
         key: "nft",
         name: "an nft set of 1,000 CIDRs",
         list: List::Thousand,
-        install: |kit, world| nft::install(kit, world, false),
+        at: At::Own,
+        install: |_, world| nft::install(world, false),
     },
     Setup {
         key: "nft-ct",
         name: "the nft set and conntrack",
         list: List::Thousand,
-        install: |kit, world| nft::install(kit, world, true),
+        at: At::Own,
+        install: |_, world| nft::install(world, true),
     },
 ];
 
-/// The program with one lookup, and nothing to look up.
-const LOOKUP: Wanted = Wanted::program("one_lookup");
+/// One lookup, and nothing to look up.
+const LOOKUP: Wanted = Wanted { back: "one_lookup_back", ..Wanted::program("one_lookup") };
 
 /// What setups are made of.
 pub(crate) struct Kit {
@@ -187,13 +207,22 @@ impl Setup {
         SETUPS.iter().find(|setup| setup.key == key).unwrap_or_else(|| panic!("there is no setup {key:?}"))
     }
 
-    /// Puts it into a world.
+    /// Puts it into a world; what is to be at the gate is ready for it then.
     pub(crate) fn install(&self, kit: &Kit, world: &World) -> Result<Installed> {
         (self.install)(kit, world).with_context(|| format!("cannot set up {}", self.name))
     }
 }
 
 impl Installed {
+    /// The program of a direction, which is to be put at a gate.
+    fn program(&mut self, way: Way) -> Result<Option<&mut SchedClassifier>> {
+        match self {
+            Installed::Nothing => Ok(None),
+            Installed::Floor(floor) => floor.program(way).map(Some),
+            Installed::Filter(filter) => filter.program(way).map(Some),
+        }
+    }
+
     /// The mean time of a run of the program on a frame from the client, without the packet's way; `None` without a program.
     pub(crate) fn time(&mut self, world: &World, frame: &[u8], repeat: u32) -> Result<Option<Duration>> {
         match self {

@@ -1,15 +1,16 @@
 //! nftables: the same list as an interval set in the router's forward chain.
 
-use super::{Installed, Kit, List};
-use crate::world::{DEVICE, World};
+use super::{Installed, List};
+use crate::world::{LANES, World};
 use anyhow::Result;
 use std::fmt::Write;
 
-pub(super) fn install(_: &Kit, world: &World, conntrack: bool) -> Result<Installed> {
+pub(super) fn install(world: &World, conntrack: bool) -> Result<Installed> {
     let mut elements = String::new();
     for prefix in List::Thousand.spread().prefixes() {
         write!(elements, "{prefix},")?;
     }
+    let device = LANES[0].device;
     let known = if conntrack { "ct state established,related accept" } else { "" };
     // What is not from the client goes on; without conntrack nobody knows an answer from anything else.
     world.router.run(
@@ -21,8 +22,8 @@ pub(super) fn install(_: &Kit, world: &World, conntrack: bool) -> Result<Install
                chain forward {{\n\
                  type filter hook forward priority filter; policy accept;\n\
                  {known}\n\
-                 iifname \"{DEVICE}\" ip daddr @allowed accept\n\
-                 iifname \"{DEVICE}\" drop\n\
+                 iifname \"{device}\" ip daddr @allowed accept\n\
+                 iifname \"{device}\" drop\n\
                }}\n\
              }}\n"
         ),
