@@ -37,6 +37,20 @@ const DEVICE_COUNT: usize = 8_192;
 #[btf_map]
 static COUNTS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// Who a sandbox is, by the lowest bits of its device's index.
+#[btf_map]
+static IDENTITIES: Array<[u64; 2], DEVICE_COUNT> = Array::new();
+
+/// Blocks of addresses that are somebody's, a bit each.
+#[btf_map]
+static BLOCKS: Array<u64, BLOCK_WORDS> = Array::new();
+
+const BLOCK_WORDS: usize = 1_024;
+
+/// Packets and bytes.
+#[btf_map]
+static SUMS: PerCpuArray<[u64; 2], 1> = PerCpuArray::new();
+
 /// What hanging a program there costs.
 #[classifier]
 pub fn empty(_: TcContext) -> i32 {
@@ -72,6 +86,75 @@ pub fn least(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn least_back(ctx: TcContext) -> i32 {
     count(device(&ctx).map_or(TC_ACT_SHOT, |number| access(address::<SOURCE>(&ctx), number)))
+}
+
+/// What a filter cannot do without, for IPv4 alone: a whole header and no fragment, the sandbox's own address, the gateway's MAC address, a
+/// whole transport header; then a line with twelve keys and their answers, a look whether the address may be somebody's, and a count of
+/// packets and bytes.
+#[classifier]
+pub fn checked(ctx: TcContext) -> i32 {
+    check::<SOURCE, DESTINATION, 0>(&ctx).map_or(TC_ACT_SHOT, |()| TC_ACT_UNSPEC)
+}
+
+/// The same of a packet on its way back.
+#[classifier]
+pub fn checked_back(ctx: TcContext) -> i32 {
+    check::<DESTINATION, SOURCE, 6>(&ctx).map_or(TC_ACT_SHOT, |()| TC_ACT_UNSPEC)
+}
+
+/// `GATEWAY`: where the frame has the gateway's MAC address.
+#[inline(always)]
+fn check<const OWN: usize, const FAR: usize, const GATEWAY: usize>(ctx: &TcContext) -> Option<()> {
+    const ETHERNET: usize = 14;
+    const HEADERS: usize = ETHERNET + 20 + 8;
+    const MAC: u64 = 0xffff_ffff_ffff;
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    let number = device(ctx)?;
+    // SAFETY: the context of a classifier is valid while it runs.
+    let (ifindex, length) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).len) };
+    let [gateway, own] = *IDENTITIES.get(ifindex & (DEVICE_COUNT as u32 - 1))?;
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + HEADERS + 8 > end {
+        return None;
+    }
+    // SAFETY: all that is read lies before the end, as was just checked.
+    let frame = unsafe { &*(start as *const [u8; HEADERS + 8]) };
+    let two = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let four = |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+    // SAFETY: as above.
+    let mac = unsafe { ((start + GATEWAY) as *const u64).read_unaligned() } & MAC;
+    let total = two(ETHERNET + 2);
+    let is_whole = two(12) == 0x0800 && frame[ETHERNET] == 0x45 && total >= 28 && u32::from(total) + 14 <= length;
+    let is_one = two(ETHERNET + 6) & 0x3fff == 0;
+    if !is_whole || !is_one || mac != gateway || u64::from(four(ETHERNET + OWN)) != own {
+        return None;
+    }
+    let is_transport = match frame[ETHERNET + 9] {
+        UDP => two(ETHERNET + 24) >= 8 && two(ETHERNET + 24) <= total - 20,
+        TCP => frame[ETHERNET + 32] >> 4 >= 5,
+        _ => false,
+    };
+    let far = four(ETHERNET + FAR);
+    let line = (u64::from(far.wrapping_mul(0x9e37_79b1)) * u64::from(LINES.load()) >> 32) as u32;
+    let line = MEMORY.get(number + line)?;
+    let mut part = 0;
+    for pair in &line[..6] {
+        for key in [*pair as u32, (*pair >> 32) as u32] {
+            part += u64::from(key).wrapping_sub(u64::from(far)) >> 63;
+        }
+    }
+    let answer = line[6 + (part as usize >> 3 & 1)] >> ((part & 7) * 8) & 0xff;
+    let block = far >> 16;
+    let somebodys = BLOCKS.get(block / 64)? >> (block % 64) & 1;
+    if !is_transport || answer != 0 || somebodys != 0 {
+        return None;
+    }
+    // SAFETY: a per-CPU element, written by this CPU alone.
+    let [packets, bytes] = SUMS.get_ptr_mut(0).map(|sums| unsafe { &mut *sums })?;
+    *packets += 1;
+    *bytes += u64::from(length);
+    Some(())
 }
 
 #[inline(always)]

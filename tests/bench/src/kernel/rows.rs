@@ -5,10 +5,10 @@ use crate::rounds::Row;
 use crate::setup::{List, SETUPS, Setup};
 use std::time::Duration;
 
-/// Of a slice of datagrams: eight batches.
-const DATAGRAMS: Duration = Duration::from_millis(4);
-/// Of a slice of connections: a dozen or two.
-const CONNECTIONS: Duration = Duration::from_micros(2_500);
+/// Of a slice of datagrams: some eighteen batches.
+const DATAGRAMS: Duration = Duration::from_millis(8);
+/// Of a slice of connections: some dozens.
+const CONNECTIONS: Duration = Duration::from_millis(4);
 
 /// All.
 pub(super) fn whole() -> Vec<Row> {
@@ -26,6 +26,7 @@ pub(super) fn whole() -> Vec<Row> {
         ("again.tcp", "again"),
         ("empty.tcp", "empty"),
         ("least.tcp", "least"),
+        ("checked.tcp", "checked"),
         ("lookup.tcp", "lookup"),
         ("past.tcp", "past"),
         ("ours.tcp", "ours"),
@@ -51,7 +52,7 @@ fn delivered(setup: &Setup) -> Row {
 /// What the targets are about is measured more often.
 fn slices(key: &str) -> u32 {
     match key {
-        "ours" => 2,
+        "ours" => 3,
         _ => 1,
     }
 }

@@ -1,10 +1,10 @@
 //! Programs that do less than the filter must.
 
 use super::{Installed, Kit, List, Way};
-use crate::world::{UPLINK, World};
+use crate::world::{GATEWAY_MAC, LANES, UPLINK, World};
 use anyhow::{Context, Result};
-use aya::maps::LpmTrie;
 use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use std::time::Duration;
@@ -51,6 +51,12 @@ pub(super) fn install(kit: &Kit, world: &World, wanted: Wanted) -> Result<Instal
             prefixes.insert(&key, 1, 0)?;
         }
     }
+    let map = ebpf.map_mut("IDENTITIES").context("the object has no identities")?;
+    let mut identities = Array::<_, [u64; 2]>::try_from(map)?;
+    for lane in LANES {
+        let ifindex = world.router.within(|| Ok(nix::net::if_::if_nametoindex(lane.device)?))?;
+        identities.set(ifindex % identities.len(), [gateway(), u32::from(lane.client).into()], 0)?;
+    }
     for name in [name, back] {
         let program = named(&mut ebpf, name)?;
         if program.fd().is_err() {
@@ -58,6 +64,12 @@ pub(super) fn install(kit: &Kit, world: &World, wanted: Wanted) -> Result<Instal
         }
     }
     Ok(Installed::Floor(Floor { ebpf, wanted }))
+}
+
+/// The gateway's MAC address as a frame has it.
+fn gateway() -> u64 {
+    let [a, b, c, d, e, f] = GATEWAY_MAC;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 impl Floor {

@@ -94,6 +94,15 @@ pub(crate) const SETUPS: &[Setup] = &[
         },
     },
     Setup {
+        key: "checked",
+        name: "the checks that a filter cannot do without, for IPv4 alone",
+        list: List::Thousand,
+        at: At::Gate,
+        install: |kit, world| {
+            floor::install(kit, world, Wanted { back: "checked_back", lines: 256, ..Wanted::program("checked") })
+        },
+    },
+    Setup {
         key: "past",
         name: "a program that forwards by itself",
         list: List::Thousand,
