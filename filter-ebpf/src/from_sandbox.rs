@@ -38,6 +38,10 @@ fn pass_plain(skb: *mut __sk_buff) -> Option<Summed> {
     }
     #[cfg(feature = "record")]
     crate::record::write_plain(&attachment, &allowed, true);
+    #[cfg(feature = "slow")]
+    if crate::slow::dawdle(&allowed.packet.destination) {
+        return None;
+    }
     emit::count_sent(slot, allowed.reason, length);
     Some(Summed::Well)
 }
@@ -67,10 +71,6 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     );
     #[cfg(feature = "record")]
     crate::record::write(slot, flow, verdict.word(), 1);
-    #[cfg(feature = "slow")]
-    if crate::slow::dawdle(flow) {
-        return DROP;
-    }
     let length = ctx.len();
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
+    bench,
     build::{self, Options},
     setup::{packages::CARGO_DENY, toolchain},
     steps::Steps,
@@ -23,6 +24,7 @@ pub(crate) fn task() -> Result<ExitCode> {
     steps.run("lints", lints);
     steps.run("dependencies", dependencies);
     steps.run("documentation", documentation);
+    steps.run("speed", bench::short);
     let mut tally = Tally::default();
     steps.run("tests", || test::run(None, &mut tally));
     println!("\n{}\n{tally}", steps.table());
