@@ -110,6 +110,22 @@ reasons! {
 
     /// An entry of the deny list covers the address and none of the allow list does.
     AddressDenied = 40, "address-denied";
+    /// No entry of the allow list covers the name that a request or a TLS hello is for.
+    NameDenied = 41, "name-denied";
+    /// A request or a TLS hello names nobody, or an address.
+    NoName = 42, "no-name";
+    /// What came on port 443 is no TLS hello, or a garbled one.
+    NotTls = 43, "not-tls";
+    /// The TLS hello is longer than the sidecar reads.
+    HelloTooLong = 44, "hello-too-long";
+    /// No whole TLS hello came in time.
+    HelloTooLate = 45, "hello-too-late";
+    /// A request that can be understood in more than one way.
+    AmbiguousRequest = 46, "ambiguous-request";
+    /// A method or an upgrade of HTTP that leads past the judgement of each request.
+    UnjudgedProtocol = 47, "unjudged-protocol";
+    /// An allowed name has protected addresses only.
+    ProtectedName = 48, "protected-name";
 
     /// The device belongs to no sandbox of this daemon.
     UnknownDevice = 50, "unknown-device";
@@ -124,6 +140,9 @@ reasons! {
     InboundDenied = 60, "inbound-denied";
     /// A connection comes in, and the sandbox's flow table is full or was not made.
     FlowTableFull = 61, "flow-table-full";
+
+    /// The policy judges this connection by name: the sidecar has it.
+    HandedOver = 62, "handed-over";
 }
 
 impl Reason {
@@ -133,7 +152,7 @@ impl Reason {
     /// Whether a packet with this reason passes.
     #[must_use]
     pub const fn allows(self) -> bool {
-        (self as u8) < Self::FIRST_DENIAL
+        (self as u8) < Self::FIRST_DENIAL || matches!(self, Reason::HandedOver)
     }
 
     /// Whether the lists alone let the packet pass: it needs no flow.

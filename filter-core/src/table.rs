@@ -122,7 +122,7 @@ impl First {
     pub fn set_policy(&mut self, generation: u32, capture: Capture) {
         let words = &mut self.page.0[V4_TOP].0;
         words[WORDS + 1] = generation;
-        words[WORDS + 2] = words[WORDS + 2] & !0xff | capture as u32;
+        words[WORDS + 2] = words[WORDS + 2] & !0xff | capture.0 as u32;
     }
 }
 

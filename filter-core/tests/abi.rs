@@ -16,13 +16,13 @@ macro_rules! layout {
 }
 
 #[test]
-fn layouts_of_version_7() {
-    assert_eq!(abi::VERSION, 7);
+fn layouts_of_version_8() {
+    assert_eq!(abi::VERSION, 8);
     layout!(Event: 72 aligned 8 {
         ktime: 0, source: 8, destination: 24, slot: 40, incarnation: 44, generation: 48, length: 52, ethertype: 56,
         source_port: 58, destination_port: 60, protocol: 62, reason: 63, flags: 64, pad: 68,
     });
-    assert_eq!((size_of::<Node>(), size_of::<Page>(), size_of::<Rows>()), (64, 640, 592));
+    assert_eq!((size_of::<Node>(), size_of::<Page>(), size_of::<Rows>()), (64, 640, 608));
     layout!(First: 704 aligned 8 { page: 0, v6: 640 });
     assert_eq!(HEADER, 52);
     layout!(Sandbox: 1408 aligned 8 { config: 0, policy: 704 });
@@ -33,7 +33,7 @@ fn layouts_of_version_7() {
     layout!(SandboxConfig: 704 aligned 8 {
         incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
         own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 40, source_count: 48, gateway_count: 50, inbound_count: 52,
-        pad: 54, sources: 64, gateways: 320, inbound: 448,
+        pad: 54, capture_mark: 56, pad_behind: 60, sources: 64, gateways: 320, inbound: 448,
     });
     layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
     layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });
@@ -41,7 +41,7 @@ fn layouts_of_version_7() {
 }
 
 #[test]
-fn numbers_of_version_7() {
+fn numbers_of_version_8() {
     let rows = [
         Counter::BytesAllowed,
         Counter::BytesDenied,
@@ -57,10 +57,10 @@ fn numbers_of_version_7() {
         Counter::RejectTokens,
         Counter::RejectStamp,
     ];
-    assert_eq!(rows.map(|row| row as u32), [0, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73]);
-    assert_eq!((REASONS, COUNTERS), (62, 74));
-    let captures = [Capture::None, Capture::DeniedWeb, Capture::AllWeb, Capture::AllTcp];
-    assert_eq!(captures.map(|capture| capture as u8), [0, 1, 2, 3]);
+    assert_eq!(rows.map(|row| row as u32), [0, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75]);
+    assert_eq!((REASONS, COUNTERS), (64, 76));
+    let captures = [Capture::NONE, Capture::DENIED_WEB, Capture::ALLOWED_WEB, Capture::ALLOWED_TCP];
+    assert_eq!(captures.map(|capture| capture.0), [0, 1, 2, 4]);
     assert_eq!((EventFlags::ADDRESSES, EventFlags::PORTS), (1, 2));
     assert_eq!((PolicyFlags::OPENED, PolicyFlags::NAMESERVER, PolicyFlags::NAMESERVER_ALLOWED), (1, 2, 4));
     let flags = [
@@ -79,9 +79,11 @@ fn numbers_of_version_7() {
 #[test]
 fn reasons_keep_their_numbers() {
     let numbers: Vec<u8> = Reason::ALL.iter().map(|reason| reason.number()).collect();
-    let expected: Vec<u8> = [1..=28, 30..=34, 40..=40, 50..=53, 60..=61].into_iter().flatten().collect();
+    let expected: Vec<u8> = [1..=28, 30..=34, 40..=48, 50..=53, 60..=62].into_iter().flatten().collect();
     assert_eq!(numbers, expected);
-    assert!(Reason::ALL.iter().all(|reason| reason.allows() == (reason.number() < 10)));
+    assert!(
+        Reason::ALL.iter().all(|reason| reason.allows() == (reason.number() < 10 || *reason == Reason::HandedOver))
+    );
 }
 
 #[test]

@@ -77,6 +77,14 @@ pub enum Error {
         /// Why it failed.
         reason: String,
     },
+    /// A socket could not be made.
+    #[error("cannot {action}: {source}")]
+    Socket {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The device of an attachment cannot be used.
     #[error("{0}")]
     Device(#[from] DeviceError),

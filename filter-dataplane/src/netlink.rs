@@ -1,8 +1,10 @@
 //! What the kernel says about links, addresses and routes of a namespace.
 
 mod ask;
+mod keep;
 mod numbers;
 
+pub use keep::{PRIORITY, TABLE, keep_marked};
 pub(crate) use numbers::{give_number, number_of};
 
 use crate::{Error, Namespace};

@@ -6,15 +6,15 @@ use crate::outer::Outer;
 use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::sandboxes::{Prepared, Sandboxes};
-use crate::{Counters, Error, fail_point, sys};
+use crate::{Counters, Error, fail_point, listeners, sys};
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use filter_core::abi::{self, Rows, Sandbox, SandboxConfig};
 use filter_policy::Compiled;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 8] =
-    ["SANDBOXES", "NODES", "COUNTERS", "FLOWS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 9] =
+    ["SANDBOXES", "NODES", "COUNTERS", "FLOWS", "LISTENERS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
 
 type Counts = PerCpuArray<MapData, Pod<Rows>>;
 
@@ -145,6 +145,7 @@ impl Shared {
 
     /// Empties a slot. When this returns no packet uses what was in it.
     pub(crate) fn clear(&mut self, pins: &Pins, slot: u32) -> Result<(), Error> {
+        listeners::clear(pins, slot)?;
         let held = self.sandboxes.get(slot)?;
         let cleared = together(["SANDBOXES", "COUNTERS", "FLOWS"].map(|map| -> Call<'_, Result<(), Error>> {
             Box::new(move || {
@@ -183,7 +184,7 @@ fn store<V>(
     slots.iter().map(|(_, contents)| outcome(contents)).collect()
 }
 
-fn pinned<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
+pub(crate) fn pinned<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
 where
     T: TryFrom<Map, Error = MapError>,
 {

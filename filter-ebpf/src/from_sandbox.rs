@@ -6,6 +6,7 @@ use crate::attachment::Attachment;
 use crate::checksum::Summed;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
+use crate::hand_over::hand_over;
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
 use crate::{DROP, NEXT, checksum, emit, reject};
@@ -15,6 +16,7 @@ use aya_ebpf::programs::TcContext;
 use filter_core::abi::Sandbox;
 use filter_core::decide;
 use filter_core::decide::plain::{self, Head};
+use filter_core::{Reason, Verdict};
 
 #[classifier]
 pub fn from_sandbox(ctx: TcContext) -> i32 {
@@ -59,6 +61,11 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     };
     let verdict = if cut != 0 { checksum::deny(verdict) } else { checksum::judge(ctx, &frame, flow, verdict) };
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
+    let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) && hand_over(skb, flow, config, slot) != 0 {
+        Verdict { reason: Reason::HandedOver, ..verdict }
+    } else {
+        verdict
+    };
 
     // The one exit.
     #[cfg(feature = "log")]

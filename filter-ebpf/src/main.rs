@@ -10,6 +10,7 @@ mod emit;
 mod flows;
 mod frame;
 mod from_sandbox;
+mod hand_over;
 mod judged;
 mod maps;
 mod plain;

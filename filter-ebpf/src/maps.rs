@@ -5,7 +5,7 @@
 
 use crate::reject::Reply;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
 use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry};
@@ -85,6 +85,10 @@ pub static FLOWS: ArrayOfMaps<
     HashMap<FlowKey, FlowValue, { abi::FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }>,
     { abi::MAX_SANDBOXES as usize },
 > = ArrayOfMaps::new();
+
+/// Where connections are handed to, by [`abi::listener`]. A listener that is closed is gone from here at once.
+#[btf_map]
+pub static LISTENERS: SockMap<{ abi::LISTENERS as usize }> = SockMap::new();
 
 /// What a program works with and the stack has no room for. Programs on one CPU do not interrupt each other: they run with
 /// bottom halves off, test runs too.

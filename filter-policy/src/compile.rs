@@ -168,15 +168,12 @@ fn answer(attributes: u8, names: bool) -> u8 {
     PolicyValue::answer(reason, flags)
 }
 
-/// The widest capture that the policy needs.
+/// What the policy needs to be captured.
 fn capture(policy: &Policy) -> Capture {
-    if policy.egress_proxy.is_some() {
-        Capture::AllTcp
-    } else if !policy.transforms.is_empty() {
-        Capture::AllWeb
-    } else if !policy.names.is_empty() {
-        Capture::DeniedWeb
-    } else {
-        Capture::None
-    }
+    let needed = [
+        (policy.egress_proxy.is_some(), Capture::ALLOWED_TCP),
+        (!policy.transforms.is_empty(), Capture::ALLOWED_WEB),
+        (!policy.names.is_empty(), Capture::DENIED_WEB),
+    ];
+    needed.into_iter().filter(|(needed, _)| *needed).fold(Capture::NONE, |all, (_, one)| all.and(one))
 }

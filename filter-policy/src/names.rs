@@ -3,7 +3,7 @@
 //! Invariant: a [`Name`] is lower case ASCII without a trailing dot, its labels have 1 to 63 letters, digits, hyphens or
 //! underscores, the whole has at most 253, and its last label is no number, so that no resolver can take it for an address.
 
-use std::{fmt, net::IpAddr};
+use std::{borrow::Borrow, fmt, net::IpAddr};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
@@ -67,6 +67,12 @@ impl Name {
     /// The name, lower case, without a trailing dot.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

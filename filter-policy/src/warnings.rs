@@ -59,17 +59,10 @@ fn is_protected(net: &IpNet) -> bool {
 
 fn names(policy: &Policy) -> Vec<Problem> {
     let Some(first) = policy.names.first() else { return Vec::new() };
-    let field = format!("network.allowOut[{}]", first.index);
-    vec![
-        Problem::warning(
-            field.as_str(),
-            "names are not enforced yet: ports 80 and 443 stay denied wherever the addresses are denied",
-        ),
-        Problem::warning(
-            field,
-            "names open port 53 of the nameservers, and what goes through a resolver can be a tunnel",
-        ),
-    ]
+    vec![Problem::warning(
+        format!("network.allowOut[{}]", first.index),
+        "names open port 53 of the nameservers, and what goes through a resolver can be a tunnel",
+    )]
 }
 
 fn not_enforced(policy: &Policy) -> Vec<Problem> {

@@ -136,7 +136,6 @@ fn what_may_surprise() {
     assert_eq!(
         warned("  denyOut: ['0.0.0.0/0']\n  allowOut: [8.8.8.8,\n    a.com, b.com]\n"),
         [
-            "warning: a.yaml:8: allowOut[1]: names are not enforced yet: ports 80 and 443 stay denied wherever the addresses are denied",
             "warning: a.yaml:8: allowOut[1]: names open port 53 of the nameservers, and what goes through a resolver can be a tunnel",
         ]
     );

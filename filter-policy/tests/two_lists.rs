@@ -115,8 +115,8 @@ mod model {
         if reason != Reason::AddressDenied && address.is_v4() && protected::covers(address) {
             flags |= PolicyFlags::PROTECTED;
         }
-        let capture = if case.names { Capture::DeniedWeb } else { Capture::None };
-        PolicyValue { generation: GENERATION, reason: reason.number(), capture: capture as u8, flags }
+        let capture = if case.names { Capture::DENIED_WEB } else { Capture::NONE };
+        PolicyValue { generation: GENERATION, reason: reason.number(), capture: capture.0, flags }
     }
 }
 

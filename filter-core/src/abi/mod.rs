@@ -23,7 +23,7 @@ pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
@@ -43,8 +43,18 @@ pub const FLOWS: u32 = 64;
 /// Length of the event ring in bytes, a power of two and a multiple of the page size: some 9,000 events.
 pub const EVENT_RING_BYTES: u32 = 1 << 20;
 
+/// Listeners that packets are handed to: two a sandbox.
+pub const LISTENERS: u32 = 2 * MAX_SANDBOXES;
+
+/// Where the listener of a slot for a family is.
+#[inline(always)]
+#[must_use]
+pub const fn listener(slot: u32, is_v4: bool) -> u32 {
+    2 * slot + !is_v4 as u32
+}
+
 /// Rows of a sandbox's counters that hold packets by reason number.
-pub const REASONS: u32 = 62;
+pub const REASONS: u32 = 64;
 
 /// Rows of a sandbox's per-CPU counters beside the packets by reason, which come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,19 +97,33 @@ pub const COUNTERS: u32 = REASONS + 12;
 #[repr(C)]
 pub struct Rows(pub [u64; COUNTERS as usize]);
 
-const _: () = assert!(size_of::<Rows>() == 592);
+const _: () = assert!(size_of::<Rows>() == 608);
 
-/// How traffic that names may govern is captured. Stored in the header of a policy's table.
+/// Which TCP connections from a sandbox are the sidecar's. Stored in the header of a policy's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Capture {
-    /// Nothing is captured: the lists decide alone.
-    #[default]
-    None = 0,
-    /// TCP 80 and 443 that the lists deny are judged by name.
-    DeniedWeb = 1,
-    /// All TCP 80 and 443 that may pass goes through the sidecar.
-    AllWeb = 2,
-    /// All TCP that may pass goes through the sidecar.
-    AllTcp = 3,
+#[repr(transparent)]
+pub struct Capture(pub u8);
+
+impl Capture {
+    /// None: the lists decide alone.
+    pub const NONE: Capture = Capture(0);
+    /// Those to ports 80 and 443 that the lists deny: names may allow them.
+    pub const DENIED_WEB: Capture = Capture(1 << 0);
+    /// Those to ports 80 and 443 that the lists allow: requests may get other headers.
+    pub const ALLOWED_WEB: Capture = Capture(1 << 1);
+    /// All that the lists allow: they go through a proxy.
+    pub const ALLOWED_TCP: Capture = Capture(1 << 2);
+
+    /// What both are about.
+    #[must_use]
+    pub const fn and(self, other: Capture) -> Capture {
+        Capture(self.0 | other.0)
+    }
+
+    /// Whether this is about one of those that another is about.
+    #[inline(always)]
+    #[must_use]
+    pub const fn meets(self, other: Capture) -> bool {
+        self.0 & other.0 != 0
+    }
 }

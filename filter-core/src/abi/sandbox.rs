@@ -116,7 +116,11 @@ pub struct SandboxConfig {
     /// Prefixes in use in `inbound`.
     pub inbound_count: u16,
     /// Zero.
-    pub pad: [u8; 10],
+    pub pad: u16,
+    /// The mark of packets that are handed to a local listener: what the routing rule looks for, in the bits of `mark_mask`.
+    pub capture_mark: u32,
+    /// Zero.
+    pub pad_behind: u32,
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
@@ -159,7 +163,9 @@ impl SandboxConfig {
         source_count: 0,
         gateway_count: 0,
         inbound_count: 0,
-        pad: [0; 10],
+        pad: 0,
+        capture_mark: 0,
+        pad_behind: 0,
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
         inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],

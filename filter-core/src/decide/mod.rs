@@ -88,7 +88,8 @@ pub fn decide<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &Sandbox
     } else if let Some(change) = tables.answer(frame, flow, sandbox) {
         verdict = Verdict { reason: Reason::Answer, change, ..verdict };
     }
-    if verdict.reason.allows() && flow.destination_mac != sandbox.gateway_mac.bytes() {
+    let may_go_on = verdict.reason.allows() || matches!(verdict.reason, Reason::SidecarUnavailable);
+    if may_go_on && flow.destination_mac != sandbox.gateway_mac.bytes() {
         return Verdict { reason: Reason::DestinationMac, change: FlowChange::None, ..verdict };
     }
     verdict

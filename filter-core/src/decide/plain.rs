@@ -315,7 +315,7 @@ fn listed<L: Lists, const V4: bool>(far: &Remote, sandbox: &SandboxConfig, lists
     // The table tells of the fixed ranges of IPv4.
     let elsewhere = flags != 0
         || !V4 && (protected::covers(&far.address) || protected::embedded(&far.address).is_some())
-        || remote::is_captured(capture, far)
+        || remote::is_captured(capture, far, true)
         || lists.may_be_living(&far.address);
     (!elsewhere).then_some(listed)
 }

@@ -90,19 +90,21 @@ fn address<T: Tables>(address: &Address, remote: &Remote, tables: &T) -> Verdict
     if nameserver && value.flags & PolicyFlags::NAMESERVER_ALLOWED != 0 {
         return verdict(Reason::AllowedNameserver);
     }
-    let Some(listed) = list_reason(value.reason) else {
+    let listed = list_reason(value.reason);
+    let captured = is_captured(value.capture, remote, listed.is_some());
+    if listed.is_none() && !captured {
         return verdict(Reason::AddressDenied);
-    };
+    }
     if !nameserver && let Some(living) = tables.living(address) {
         let sandbox = living.reason == Reason::ProtectedSandbox as u32;
         if sandbox || !opened {
             return verdict(living_reason(living.reason));
         }
     }
-    if is_captured(value.capture, remote) {
-        return verdict(Reason::SidecarUnavailable);
-    }
-    verdict(listed)
+    verdict(match listed {
+        Some(listed) if !captured => listed,
+        _ => Reason::SidecarUnavailable,
+    })
 }
 
 /// Port 53 over UDP or TCP, where the ports are known.
@@ -112,12 +114,18 @@ fn is_dns(remote: &Remote) -> bool {
     remote.port == Some(DOMAIN) && matches!(remote.protocol, protocol::UDP | protocol::TCP)
 }
 
-/// Whether the policy hands an allowed packet to the sidecar. What the lists deny stays denied without one.
+/// Whether the policy's capture is about a packet that the lists allow or deny.
 #[inline(always)]
-pub(super) fn is_captured(capture: u8, remote: &Remote) -> bool {
+pub(super) fn is_captured(capture: u8, remote: &Remote, allowed: bool) -> bool {
     let tcp = remote.capturable && remote.protocol == protocol::TCP;
-    let web = tcp && matches!(remote.port, Some(80 | 443));
-    capture == Capture::AllTcp as u8 && tcp || capture == Capture::AllWeb as u8 && web
+    let web = matches!(remote.port, Some(80 | 443));
+    let wanted = match (allowed, web) {
+        (true, true) => Capture::ALLOWED_WEB.and(Capture::ALLOWED_TCP),
+        (true, false) => Capture::ALLOWED_TCP,
+        (false, true) => Capture::DENIED_WEB,
+        (false, false) => Capture::NONE,
+    };
+    tcp && wanted.meets(Capture(capture))
 }
 
 #[inline(always)]

@@ -56,17 +56,23 @@ fn judge_one(sandbox: &Sandbox, host: &Host, address: IpAddr, resolver: bool) ->
     if allowed == ADDRESS_DENIED {
         return ADDRESS_DENIED;
     }
+    living(host, address, lifted, resolver).unwrap_or(allowed)
+}
+
+/// What an address gets that the lists deny and a name may allow, when it is somebody's whom no sandbox reaches.
+pub(crate) fn judge_living(host: &Host, address: IpAddr) -> Option<u8> {
+    living(host, address, any_covers(&host.open_ranges, address), false)
+}
+
+fn living(host: &Host, address: IpAddr, lifted: bool, resolver: bool) -> Option<u8> {
     if host.host_addresses.contains(&address) {
-        return if lifted { allowed } else { PROTECTED_HOST };
+        return (!lifted).then_some(PROTECTED_HOST);
     }
     // Never opened, not even by the operator; but a resolver is one wherever it is.
     if !resolver && any_covers(&host.sandboxes, address) {
-        return PROTECTED_SANDBOX;
+        return Some(PROTECTED_SANDBOX);
     }
-    if !lifted && any_covers(&host.on_link, address) {
-        return PROTECTED_LINK;
-    }
-    allowed
+    (!lifted && any_covers(&host.on_link, address)).then_some(PROTECTED_LINK)
 }
 
 fn by_lists(sandbox: &Sandbox, address: IpAddr) -> u8 {

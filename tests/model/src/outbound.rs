@@ -7,8 +7,8 @@ use crate::neighbour::{
 };
 use crate::packet::{Body, Frame, Packet, Piece, TCP, parse};
 use crate::reason::{
-    ARP, DESTINATION_MAC, DHCP, GATEWAY_ARP, GATEWAY_DHCP, GATEWAY_NEIGHBOUR, GROUP_MEMBERSHIP, ICMP_TYPE, NEIGHBOUR,
-    ROUTER_ROLE, SEALED, SIDECAR_UNAVAILABLE, SOURCE_ADDRESS, SOURCE_MAC,
+    ADDRESS_DENIED, ARP, DESTINATION_MAC, DHCP, GATEWAY_ARP, GATEWAY_DHCP, GATEWAY_NEIGHBOUR, GROUP_MEMBERSHIP,
+    ICMP_TYPE, NEIGHBOUR, ROUTER_ROLE, SEALED, SIDECAR_UNAVAILABLE, SOURCE_ADDRESS, SOURCE_MAC,
 };
 use crate::transport::Transport;
 use crate::{Capture, Host, Outcome, Sandbox, arp, dhcp, lists};
@@ -51,19 +51,28 @@ fn reason(sandbox: &Sandbox, host: &Host, bytes: &[u8]) -> u8 {
         Transport::Icmp { .. } => (None, false),
     };
     let outer = lists::judge_outer(sandbox, host, packet.destination, port);
+    let web = tcp && matches!(port, Some(80 | 443));
+    if outer == ADDRESS_DENIED && web && sandbox.names {
+        return lists::judge_living(host, packet.destination).unwrap_or_else(|| sidecar(sandbox, &frame));
+    }
     if outer >= 10 {
         return outer;
     }
     let captured = match sandbox.capture {
         Capture::Nothing => false,
-        Capture::Web => tcp && matches!(port, Some(80 | 443)),
+        Capture::Web => web,
         Capture::AllTcp => tcp,
     };
     if captured {
-        return SIDECAR_UNAVAILABLE;
+        return sidecar(sandbox, &frame);
     }
     let allowed = lists::judge_embedded(sandbox, host, packet.destination, port, outer);
     if allowed < 10 && frame.to != sandbox.gateway_mac { DESTINATION_MAC } else { allowed }
+}
+
+/// There is no sidecar to take it.
+fn sidecar(sandbox: &Sandbox, frame: &Frame) -> u8 {
+    if frame.to == sandbox.gateway_mac { SIDECAR_UNAVAILABLE } else { DESTINATION_MAC }
 }
 
 /// The link's own protocols, which have rules of their own for the source.

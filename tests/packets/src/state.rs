@@ -112,8 +112,8 @@ impl State {
             let entry = entry?;
             let file = entry.file_name().to_string_lossy().into_owned();
             match (file.as_str(), entry.file_type()?.is_dir()) {
-                // Links are no maps, and a ring is read by its consumer.
-                ("links", true) | ("EVENTS", false) => {}
+                // Links are no maps, a ring is read by its consumer, and what is in a map of sockets is told to nobody.
+                ("links", true) | ("EVENTS" | "LISTENERS", false) => {}
                 ("netns", true) => self.add_directory(&entry.path(), "netns/")?,
                 (_, true) if prefix == "netns/" => self.add_directory(&entry.path(), &format!("netns/{file}/"))?,
                 (_, true) => self.add_directory(&entry.path(), "")?,

@@ -10,8 +10,17 @@ const DENIED: &str = "9.9.9.9";
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("names, web to an address that is denied", Named, tcp("203.0.113.11", 443), AddressDenied),
-        row("names, plain web to an address that is denied", Named, tcp("203.0.113.11", 80), AddressDenied),
+        row("names, web to an address that is denied", Named, tcp("203.0.113.11", 443), SidecarUnavailable),
+        row("names, plain web to an address that is denied", Named, tcp("203.0.113.11", 80), SidecarUnavailable),
+        row(
+            "names, web over ipv6 to an address that is denied",
+            Named,
+            tcp("2001:db8:10::11", 443),
+            SidecarUnavailable,
+        ),
+        row("names, other tcp to an address that is denied", Named, tcp("203.0.113.11", 22), AddressDenied),
+        row("names, web to the host", Named, tcp("192.0.2.1", 443), ProtectedHost),
+        row("names, web to another sandbox", Named, tcp("198.51.100.66", 80), ProtectedSandbox),
         row("names, web to an address that is allowed", Named, tcp(WEB, 443), AllowedByList),
         row("names, quic to an address that is denied", Named, udp("203.0.113.11", 443), AddressDenied),
         row("names, web to the metadata service", Named, tcp("169.254.169.254", 80), ProtectedRange),

@@ -20,7 +20,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("with names, the host's resolver", Named, tcp(HOST, 53), AllowedNameserver),
         row("with names, a sandbox's resolver", Named, udp(SANDBOX, 53), AllowedNameserver),
         row("with names, dns over tls", Named, tcp(PUBLIC, 853), AddressDenied),
-        row("with names, dns over https", Named, tcp(PUBLIC, 443), AddressDenied),
+        row("with names, dns over https", Named, tcp(PUBLIC, 443), SidecarUnavailable),
         row("with names, multicast dns port", Named, udp(PUBLIC, 5353), AddressDenied),
         row("with names, port 54", Named, udp(PUBLIC, 54), AddressDenied),
         row("with names, from port 53", Named, from_53(PUBLIC, 9), AddressDenied),
@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("with names, another resolver", Named, udp("8.8.4.4", 53), AddressDenied),
         row("with names, private resolver's other port", Named, tcp(PRIVATE, 443), ProtectedRange),
         row("with names, neighbour of the private resolver", Named, udp("10.0.0.54", 53), ProtectedRange),
-        row("with names, the host's other port", Named, tcp(HOST, 80), AddressDenied),
+        row("with names, the host's other port", Named, tcp(HOST, 80), ProtectedHost),
         row("with names, nat64 of a resolver", Named, udp("64:ff9b::8.8.8.8", 53), AddressDenied),
         row("with names, a spoofed question", Named, udp(PUBLIC, 53).from("203.0.113.1"), SourceAddress),
         row(

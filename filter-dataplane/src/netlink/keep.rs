@@ -1,0 +1,56 @@
+//! Keeps packets with a mark on this host: a routing rule that looks for it, and a table in which every address is local.
+
+use super::ask::ask;
+use crate::listeners::Marks;
+use crate::{Error, Namespace};
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::{Handle, RouteMessageBuilder};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The routing table.
+pub const TABLE: u32 = 21_318;
+/// The priority of its rule: behind the table of the host's own addresses, before all that administrators number by hand.
+pub const PRIORITY: u32 = 32;
+
+/// Index of the loopback device in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// Makes the rules and routes, of both families, that are not there yet.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what the kernel refused.
+pub fn keep_marked(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
+    ask(namespace, "keep marked packets on this host", async |handle: Handle| {
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+        let v4 = v4.kind(RouteType::Local).scope(RouteScope::Host).build();
+        let v6 = v6.kind(RouteType::Local).scope(RouteScope::Host).build();
+        for route in [v4, v6] {
+            unless_there(handle.route().add(route).execute().await)?;
+        }
+        let mut rule = handle.rule().add().v4();
+        look_for(rule.message_mut(), marks);
+        unless_there(rule.execute().await)?;
+        let mut rule = handle.rule().add().v6();
+        look_for(rule.message_mut(), marks);
+        unless_there(rule.execute().await)
+    })
+}
+
+fn look_for(rule: &mut RuleMessage, marks: Marks) {
+    rule.header.action = RuleAction::ToTable;
+    rule.attributes.extend([
+        RuleAttribute::Priority(PRIORITY),
+        RuleAttribute::Table(TABLE),
+        RuleAttribute::FwMark(marks.capture),
+        RuleAttribute::FwMask(marks.mask),
+    ]);
+}
+
+fn unless_there(answer: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+    match answer {
+        Err(rtnetlink::Error::NetlinkError(refusal)) if refusal.raw_code() == -libc::EEXIST => Ok(()),
+        other => other,
+    }
+}
