@@ -319,7 +319,10 @@ pub struct DenyEvent {
     /// Destination port.
     #[serde(default)]
     pub destination_port: Option<u16>,
-    /// Length in bytes, link-layer header included.
+    /// The name that was asked for, escaped, where the sidecar judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Length in bytes, link-layer header included; 0 where the sidecar judged.
     pub length: u32,
 }
 

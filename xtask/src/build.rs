@@ -111,7 +111,7 @@ fn build(part: Part, options: &Options) -> Result<()> {
         Part::RecordingProgram => object(&setup::ensure()?, options, &RECORDING),
         Part::Floors => object(&setup::ensure()?, options, &FLOORS),
         Part::SlowProgram => object(&setup::ensure()?, options, &SLOW),
-        Part::Command => Tool::cargo("build").args(["--package", "filter-ctl"]).run(),
+        Part::Command => Tool::cargo("build").args(["--package", "filter-ctl", "--package", "filter-sidecar"]).run(),
         Part::FailPoints => with_fail_points(),
     }
 }
@@ -130,7 +130,8 @@ fn object(compiler: &KernelCompiler, options: &Options, object: &Object) -> Resu
 /// What it has in common with the ordinary build is compiled once.
 fn with_fail_points() -> Result<()> {
     Tool::cargo("build")
-        .args(["--package", "filter-ctl", "--features", "fail-points", "--target-dir"])
+        .args(["--package", "filter-ctl", "--package", "filter-sidecar", "--features", "filter-ctl/fail-points"])
+        .arg("--target-dir")
         .arg(tool::target().join("faults"))
         .env("CARGO_BUILD_BUILD_DIR", tool::target())
         .run()

@@ -116,16 +116,25 @@ fn gap(Missed { missed }: Missed) -> String {
 }
 
 /// What makes two denials alike: everything but time, generation, source port and length.
-fn kind(event: &DenyEvent) -> (&str, u8, &str, Option<IpAddr>, Option<IpAddr>, Option<u16>) {
-    (&event.id, event.reason, &event.protocol, event.source, event.destination, event.destination_port)
+fn kind(event: &DenyEvent) -> (&str, u8, &str, Target<'_>) {
+    let ends = [event.source, event.destination];
+    (&event.id, event.reason, &event.protocol, (ends, event.destination_port, event.name.as_deref()))
 }
+
+/// Both addresses, the destination port and the name.
+type Target<'a> = ([Option<IpAddr>; 2], Option<u16>, Option<&'a str>);
 
 /// Denials for the sake of where a packet is from.
 const FROM: [Reason; 3] = [Reason::SourceAddress, Reason::InboundDenied, Reason::FlowTableFull];
 
 /// Where the packet was going; where it was from too when that is what is wrong with it.
 fn target(event: &DenyEvent) -> String {
-    let to = event.destination.map_or_else(|| "–".to_owned(), |address| endpoint(address, event.destination_port));
+    let to = match (&event.name, event.destination, event.destination_port) {
+        (Some(name), _, Some(port)) => format!("{}:{port}", plain(name)),
+        (_, Some(address), port) => endpoint(address, port),
+        (_, None, Some(port)) => format!("–:{port}"),
+        _ => "–".to_owned(),
+    };
     match event.source {
         Some(source) if FROM.iter().any(|reason| reason.number() == event.reason) => format!("{to} from {source}"),
         _ => to,
@@ -159,6 +168,7 @@ mod tests {
             destination: Some(destination.parse().unwrap()),
             source_port: Some(40_000),
             destination_port: port,
+            name: None,
             length: 74,
         }
     }

@@ -20,6 +20,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
         rejects_burst: config.rejects.burst,
         own_mark: config.marks.own,
         mark_mask: config.marks.mask,
+        capture_mark: config.marks.capture,
         gateway_mac: Mac::new(device.gateway_mac),
         ..SandboxConfig::EMPTY
     };

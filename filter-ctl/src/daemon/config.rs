@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub flows: Flows,
     /// How programs are attached to devices.
     pub hook: Hook,
+    /// Who resolves names for the sidecar; the host's resolvers where nothing is said.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// How programs are attached to devices. A sandbox that is attached already stays as it is.
@@ -70,11 +72,19 @@ pub(crate) struct Marks {
     pub mask: u32,
     /// What they hold in packets of the filter's own sockets.
     pub own: u32,
+    /// What they hold in packets that are handed to the sidecar.
+    pub capture: u32,
 }
 
 impl Default for Marks {
     fn default() -> Marks {
-        Marks { mask: 0xf0, own: 0x50 }
+        Marks { mask: 0xf0, own: 0x50, capture: 0x60 }
+    }
+}
+
+impl From<Marks> for filter_dataplane::Marks {
+    fn from(Marks { mask, own, capture }: Marks) -> filter_dataplane::Marks {
+        filter_dataplane::Marks { mask, own, capture }
     }
 }
 
@@ -111,6 +121,7 @@ struct File {
     marks: Option<Marks>,
     flows_per_sandbox: Option<Flows>,
     hook: Option<Hook>,
+    resolvers: Option<Vec<IpAddr>>,
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
@@ -133,8 +144,9 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         }
     }
     let marks = file.marks.unwrap_or_default();
-    if marks.own == 0 || marks.own & !marks.mask != 0 {
-        bail!("{}: marks: own must not be 0, and have no bits outside mask", path.display());
+    if [marks.own, marks.capture].iter().any(|mark| *mark == 0 || mark & !marks.mask != 0) || marks.own == marks.capture
+    {
+        bail!("{}: marks: own and capture must differ, not be 0, and have no bits outside mask", path.display());
     }
     let standard = Operator::default();
     Ok(Config {
@@ -148,5 +160,6 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         marks,
         flows: file.flows_per_sandbox.unwrap_or_default(),
         hook: file.hook.unwrap_or_default(),
+        resolvers: file.resolvers.unwrap_or_default(),
     })
 }

@@ -6,10 +6,12 @@ use filter_core::abi::{Event, EventFlags};
 use filter_core::packet::{ethertype, protocol};
 use filter_core::{Address, Reason};
 use filter_dataplane::Events;
+use filter_sidecar::protocol::Denied;
 use nix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 
 /// Events that a slow watcher may be behind before it misses some.
 const BACKLOG: usize = 4_096;
@@ -17,13 +19,18 @@ const BACKLOG: usize = 4_096;
 /// Denied resolvers of a sandbox that are remembered.
 const RESOLVERS: usize = 8;
 
-/// Starts reading the kernel's events; watchers subscribe to the result.
-pub(super) fn pump(mut kernel: Events, names: Names) -> broadcast::Sender<DenyEvent> {
+/// Starts reading the kernel's events; watchers subscribe to the result. Slots in which a connection that came in found no room are told
+/// to `full`.
+pub(super) fn pump(mut kernel: Events, names: Names, full: mpsc::Sender<u32>) -> broadcast::Sender<DenyEvent> {
     let (sender, _) = broadcast::channel(BACKLOG);
     let to = sender.clone();
     tokio::spawn(async move {
         loop {
             let drained = kernel.drain(|event| {
+                if event.reason == Reason::FlowTableFull.number() {
+                    // Whoever comes next says so again.
+                    full.try_send(event.slot).ok();
+                }
                 let known =
                     names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
                 let Some(Heard { id, resolvers }) = known else {
@@ -73,8 +80,45 @@ fn told(id: String, event: &Event) -> DenyEvent {
         destination: address(event.destination),
         source_port: port(event.source_port),
         destination_port: port(event.destination_port),
+        name: None,
         length: event.length,
     }
+}
+
+/// Tells what the sidecar denies as well.
+pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to: broadcast::Sender<DenyEvent>) {
+    tokio::spawn(async move {
+        loop {
+            let Denied { slot, generation, reason, port, name } = match sidecar.recv().await {
+                Ok(denied) => denied,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "denials of the sidecar were not told");
+                    continue;
+                }
+                Err(RecvError::Closed) => return,
+            };
+            let known = names.read().expect("no panic under the lock");
+            let Some(id) = known.iter().find(|((of, _), _)| *of == slot).map(|(_, heard)| heard.id.clone()) else {
+                continue;
+            };
+            let event = DenyEvent {
+                time_ms: u64::try_from(read(ClockId::CLOCK_REALTIME).as_millis()).unwrap_or(u64::MAX),
+                id,
+                reason,
+                reason_name: Reason::from_number(reason).map_or("unknown", Reason::name).to_owned(),
+                generation,
+                protocol: "tcp".to_owned(),
+                source: None,
+                destination: None,
+                source_port: None,
+                destination_port: Some(port),
+                name: (!name.is_empty()).then_some(name),
+                length: 0,
+            };
+            // Nobody watching is no error.
+            drop(to.send(event));
+        }
+    });
 }
 
 fn protocol_name(event: &Event) -> String {
@@ -89,9 +133,12 @@ fn protocol_name(event: &Event) -> String {
     }
 }
 
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).map(Duration::from).unwrap_or_default()
+}
+
 /// Milliseconds since 1970 of a moment on the monotonic clock.
 fn wall_ms(ktime: u64) -> u64 {
-    let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     let age = read(ClockId::CLOCK_MONOTONIC).saturating_sub(Duration::from_nanos(ktime));
     u64::try_from(read(ClockId::CLOCK_REALTIME).saturating_sub(age).as_millis()).unwrap_or(u64::MAX)
 }

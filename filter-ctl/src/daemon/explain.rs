@@ -27,13 +27,16 @@ pub(super) fn explain(node: &mut Node, id: &str, request: &ExplainRequest) -> Re
     let source = source(&held, request.address);
     let frame = frame(&held, source, request).map_err(Refusal::internal)?;
     let judgement = node.dataplane.explain(held.place(), &frame)?;
-    let why = Why::new(&held, &node.config.operator, request, judgement.reason);
+    // A made packet meets no listener.
+    let handed_over = judgement.reason == Reason::SidecarUnavailable && node.sidecar.has(held.record.slot);
+    let reason = if handed_over { Reason::HandedOver } else { judgement.reason };
+    let why = Why::new(&held, &node.config.operator, request, reason);
     Ok(Explanation {
         id: id.to_owned(),
-        allowed: judgement.passes,
-        reason: judgement.reason.number(),
-        reason_name: judgement.reason.name().to_owned(),
-        meaning: judgement.reason.meaning().to_owned(),
+        allowed: judgement.passes || handed_over,
+        reason: reason.number(),
+        reason_name: reason.name().to_owned(),
+        meaning: reason.meaning().to_owned(),
         source,
         destination: request.address,
         protocol: request.protocol,
@@ -138,9 +141,11 @@ impl Why {
                 if address.is_v4() { "IPv4" } else { "IPv6" }
             )),
             Reason::Sealed => advise(format!("it was deleted; filter-ctl detach {} opens its device", held.sandbox.id)),
-            Reason::SidecarUnavailable => {
-                advise("rules and egressProxy need the sidecar, which this version does not have".to_owned())
-            }
+            Reason::HandedOver => advise("it passes when its HTTP Host or TLS SNI is a name in allowOut".to_owned()),
+            Reason::SidecarUnavailable => advise(
+                "rules and egressProxy are not enforced yet; names need the sidecar, which the daemon starts again"
+                    .to_owned(),
+            ),
             _ => Why::default(),
         }
     }

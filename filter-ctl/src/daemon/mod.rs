@@ -18,6 +18,7 @@ mod orphans;
 mod reconcile;
 mod refusal;
 mod server;
+mod sidecar;
 mod status;
 mod store;
 
@@ -26,6 +27,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Slots that wait for a flow table.
+const UNFOLLOWED: usize = 1_024;
 
 /// Where a daemon finds and keeps its things.
 #[derive(Clone, Debug)]
@@ -76,10 +81,13 @@ async fn serve(
     }
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
+    let denied = node.sidecar.denied();
     let node = Arc::new(Mutex::new(node));
 
-    let events = events::pump(kernel_events, names);
-    tokio::spawn(reconcile::watch(node.clone(), notices));
+    let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
+    let events = events::pump(kernel_events, names.clone(), full);
+    events::follow(denied, names, events.clone());
+    tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, node, events, stop).await

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::hosts::Hosts;
 use super::index::Index;
 use super::refusal::Refusal;
+use super::sidecar::Sidecar;
 use super::store::{Record, Store};
 use filter_core::abi::SandboxConfig;
 use filter_dataplane::{Dataplane, HookKind, Place};
@@ -70,6 +71,7 @@ pub(super) struct Node {
     pub orphans: BTreeMap<u32, Place>,
     pub index: Index,
     pub hosts: Hosts,
+    pub sidecar: Sidecar,
     names: Names,
     last_incarnation: u32,
 }
@@ -88,6 +90,7 @@ impl Node {
             orphans: BTreeMap::new(),
             index: Index::new(),
             hosts: Hosts::open()?,
+            sidecar: Sidecar::new(),
             names: Names::default(),
             last_incarnation: u32::MAX,
         })
@@ -139,6 +142,7 @@ impl Node {
     fn leave_out(&mut self, held: &Held, unheard: bool) {
         self.index.remove(held);
         if unheard {
+            self.sidecar.end(held.record.slot);
             self.names.write().expect("no panic under the lock").remove(&held.key());
         }
         self.unprotect(&held.sandbox);
@@ -163,6 +167,15 @@ impl Node {
             next => next,
         };
         Ok(self.last_incarnation)
+    }
+
+    /// Prepares the sidecar for a policy of a sandbox, if it has a part in it or had one in the last.
+    pub(super) fn prepare_names(&mut self, slot: u32, sandbox: &Sandbox, generation: u32) -> anyhow::Result<()> {
+        let Node { sidecar, dataplane, config, .. } = self;
+        if sandbox.policy.names.is_empty() && !sidecar.has(slot) {
+            return Ok(());
+        }
+        sidecar.prepare(dataplane, config, slot, sandbox, generation)
     }
 
     /// Protects the addresses of a sandbox about to come, until [`Self::unprotect`]. Who is held keeps his protected by himself.

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::MissedTickBehavior;
 
 /// Between looks at what sends no notice: pins, flows.
@@ -108,7 +109,9 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
     // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
+    node.prepare_names(held.record.slot, &held.sandbox, held.record.generation)?;
     node.dataplane.switch(held.record.slot, &compiled)?;
+    node.sidecar.commit(held.record.slot)?;
     let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
     node.hold(held);
     match node.follow(netns.as_ref()) {
@@ -146,8 +149,9 @@ fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Follows what the kernel tells of devices and addresses, and looks every second at what sends no notice.
-pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher) {
+/// Follows what the kernel tells of devices and addresses, and looks every second at what sends no notice. Sandboxes whose connections
+/// find no room get a flow table if they have none.
+pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher, mut unfollowed: Receiver<u32>) {
     let mut beat = tokio::time::interval(INTERVAL);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -160,6 +164,10 @@ pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher) {
                 tokio::time::sleep(SETTLE).await;
                 false
             }
+            Some(slot) = unfollowed.recv() => {
+                with(&node, move |node| follow(node, slot)).await;
+                continue;
+            }
             _ = beat.tick() => true,
         };
         with(&node, |node| Ok(node.catch_up()?)).await;
@@ -168,6 +176,13 @@ pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher) {
             next = with(&node, move |node| look(node, &from)).await.flatten();
         }
     }
+}
+
+fn follow(node: &mut Node, slot: u32) -> anyhow::Result<()> {
+    if node.dataplane.state(slot)?.is_some() {
+        node.dataplane.follow(slot)?;
+    }
+    Ok(())
 }
 
 async fn with<T: Send + 'static>(
@@ -187,6 +202,9 @@ async fn with<T: Send + 'static>(
 /// Looks at the links and flows of some sandboxes, the first of which is the first not before `from`. Tells where to go on: nobody
 /// waits for a look at all.
 fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
+    if node.sidecar.has_ended() {
+        revive(node);
+    }
     let mut ids: Vec<String> = node
         .sandboxes
         .range::<str, _>((Bound::Included(from), Bound::Unbounded))
@@ -200,6 +218,18 @@ fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
         }
     }
     Ok(next)
+}
+
+/// Gives a new sidecar all that the last one had.
+fn revive(node: &mut Node) {
+    let named = |held: &&Held| !held.gone && !held.record.sealed && !held.sandbox.policy.names.is_empty();
+    for held in node.sandboxes.values().filter(named).cloned().collect::<Vec<_>>() {
+        let Record { slot, generation, .. } = held.record;
+        let given = node.prepare_names(slot, &held.sandbox, generation).and_then(|()| node.sidecar.commit(slot));
+        if let Err(error) = given {
+            tracing::error!(id = %held.sandbox.id, "its names are of no use: {error:#}");
+        }
+    }
 }
 
 /// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone.

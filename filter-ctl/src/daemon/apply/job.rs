@@ -110,6 +110,10 @@ impl Job {
     pub(super) fn hold(&mut self, node: &mut Node) {
         if let State::Prepared(next) = std::mem::replace(&mut self.state, State::Done) {
             let Next { record, config, .. } = *next;
+            if let Err(error) = node.sidecar.commit(record.slot) {
+                // It is replaced, and what it carried has ended with it.
+                tracing::error!(id = self.id(), "{error:#}");
+            }
             node.hold(Held { record, sandbox: self.plan.sandbox.clone(), config, gone: false });
         }
     }
@@ -119,8 +123,9 @@ impl Job {
         if matches!(self.state, State::Done | State::Ended) {
             return;
         }
-        if matches!(self.state, State::Prepared(_)) {
+        if let State::Prepared(next) = &self.state {
             node.store.drop_prepared(self.id());
+            node.sidecar.forget(next.record.slot);
         }
         if let (Work::Create, State::Prepared(next) | State::Planned(next)) = (self.work, &self.state) {
             node.give_back(next.record.slot);

@@ -69,6 +69,7 @@ impl Round {
         fail_point("attach.prepared");
         self.protect(node, &chosen);
         fail_point("attach.protected");
+        self.prepare_names(node, Work::Create);
         let ready = self.prepared(Work::Create);
         let outcomes = node
             .dataplane
@@ -85,6 +86,7 @@ impl Round {
         }
         fail_point("update.prepared");
         self.protect(node, &chosen);
+        self.prepare_names(node, Work::Update);
         let ready = self.prepared(Work::Update);
         let outcomes =
             node.dataplane.update_many(&self.next(&ready).map(|(_, next)| next.to_update()).collect::<Vec<_>>());
@@ -158,6 +160,18 @@ impl Round {
 
     fn next<'a>(&'a self, chosen: &'a [usize]) -> impl Iterator<Item = (&'a Job, &'a Next)> {
         chosen.iter().filter_map(|at| Some((&self.jobs[*at], self.jobs[*at].next()?)))
+    }
+
+    /// Gives the sidecar the names of policies that are about to hold.
+    fn prepare_names(&mut self, node: &mut Node, work: Work) {
+        for at in self.prepared(work) {
+            let Job { call, plan, .. } = &self.jobs[at];
+            let Some(Next { record, .. }) = self.jobs[at].next() else { continue };
+            if let Err(error) = node.prepare_names(record.slot, &plan.sandbox, record.generation) {
+                self.fail(*call, error.into());
+            }
+        }
+        self.give_up(node);
     }
 
     /// Takes note of what came of a step in the kernel.

@@ -38,10 +38,17 @@ fn restore(node: &mut Node, mut held: Held) -> Result<(), Refusal> {
 fn switch(node: &mut Node, next: Held) -> Result<(), Error> {
     let compiled = compile(&next.sandbox.policy, &node.config.operator, next.record.generation);
     let sandbox = next.sandbox.clone();
+    let slot = next.record.slot;
+    if let Err(error) = node.prepare_names(slot, &sandbox, next.record.generation) {
+        tracing::error!(id = %sandbox.id, "its names: {error:#}");
+    }
     let switched = node
         .protect(&sandbox)
         .and_then(|()| node.dataplane.update(next.record.slot, &next.config, &compiled))
         .map(|()| node.hold(next));
     node.unprotect(&sandbox);
+    if let Err(error) = node.sidecar.commit(slot) {
+        tracing::error!(id = %sandbox.id, "its names: {error:#}");
+    }
     switched
 }

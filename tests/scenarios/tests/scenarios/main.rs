@@ -11,6 +11,7 @@ mod errors;
 mod everywhere;
 mod explain;
 mod flows;
+mod handed_over;
 mod inbound;
 mod lifecycle;
 mod lists;

@@ -1,0 +1,71 @@
+//! The daemon's orders.
+
+use crate::dial::Dialler;
+use crate::protocol::{self, Order, Word};
+use crate::sandbox::Sandbox;
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Refusals that wait to be told; more are counted by the kernel alone.
+const BACKLOG: usize = 1_024;
+
+/// Carries out the daemon's orders until it goes.
+///
+/// # Errors
+/// When what it says cannot be understood, or the process lacks what it needs.
+pub fn run(control: UnixStream) -> Result<()> {
+    let runtime = Runtime::new().context("cannot start")?;
+    let (words, mut to_say) = channel::<Word>(BACKLOG);
+    let answering = control.try_clone().context("cannot share the control socket")?;
+    std::thread::spawn(move || {
+        while let Some(word) = to_say.blocking_recv() {
+            if protocol::send(&answering, &word, &[]).is_err() {
+                return;
+            }
+        }
+    });
+    let mut sidecar = Sidecar { sandboxes: HashMap::new(), dialler: None, runtime, words: words.clone() };
+    while let Some((order, descriptors)) = protocol::receive(&control).context("the daemon cannot be understood")? {
+        let done = sidecar.carry_out(order, descriptors);
+        let word = done.map_or_else(|error| Word::Failed { reason: format!("{error:#}") }, |()| Word::Done);
+        words.blocking_send(word).context("the daemon does not listen")?;
+    }
+    Ok(())
+}
+
+struct Sidecar {
+    sandboxes: HashMap<u32, Sandbox>,
+    dialler: Option<Arc<Dialler>>,
+    runtime: Runtime,
+    words: Sender<Word>,
+}
+
+impl Sidecar {
+    fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> Result<()> {
+        match order {
+            Order::Resolve { by } => self.dialler = Some(Arc::new(Dialler::new(&by, &self.runtime)?)),
+            Order::Begin { slot, id } => {
+                let dialler = self.dialler.as_ref().context("nobody resolves names")?;
+                let listeners: Vec<TcpListener> = descriptors.into_iter().map(TcpListener::from).collect();
+                let sandbox = Sandbox::begin(slot, id, listeners, &self.runtime, dialler, &self.words)?;
+                // One of an earlier attachment ends here.
+                self.sandboxes.insert(slot, sandbox);
+            }
+            Order::Prepare { slot, policy } => self.sandbox(slot)?.prepare(&policy)?,
+            Order::Commit { slot } => self.sandbox(slot)?.commit()?,
+            Order::Drop { slot } => self.sandbox(slot)?.forget_prepared(),
+            Order::End { slot } => drop(self.sandboxes.remove(&slot)),
+        }
+        Ok(())
+    }
+
+    fn sandbox(&mut self, slot: u32) -> Result<&mut Sandbox> {
+        self.sandboxes.get_mut(&slot).with_context(|| format!("nothing is known of slot {slot}"))
+    }
+}

@@ -1,0 +1,138 @@
+//! Dials names: resolved here, whatever address the sandbox chose, and never into a protected range.
+
+use crate::refusal::Refusal;
+use anyhow::{Context, Result};
+use filter_core::{Address, Reason, protected};
+use filter_policy::names::Name;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use ipnet::IpNet;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Between the first attempts to connect (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Most addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 8;
+/// After so long a server will not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Resolves and connects.
+pub(crate) struct Dialler {
+    resolver: TokioResolver,
+}
+
+impl Dialler {
+    /// One that asks these resolvers. Names are absolute: no search list, no hosts file.
+    pub(crate) fn new(resolvers: &[IpAddr], runtime: &Runtime) -> Result<Dialler> {
+        let _inside = runtime.enter();
+        let servers = resolvers.iter().map(|address| NameServerConfig::udp_and_tcp(*address)).collect();
+        let config = ResolverConfig::from_name_servers(servers);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.use_hosts_file = ResolveHosts::Never;
+        Ok(Dialler { resolver: builder.build().context("cannot make a resolver")? })
+    }
+
+    /// Connects to a name.
+    pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<TcpStream, Refusal> {
+        let found = self.resolver.lookup_ip(format!("{name}.")).await.map_err(|_| Refusal::NoAddress)?;
+        let all: Vec<IpAddr> = found.iter().collect();
+        let addresses: Vec<IpAddr> = all.iter().copied().filter(|address| may_dial(*address, opened)).collect();
+        if addresses.is_empty() {
+            return Err(if all.is_empty() { Refusal::NoAddress } else { Refusal::Denied(Reason::ProtectedName) });
+        }
+        timeout(PATIENCE, race(in_turns(&addresses), port)).await.unwrap_or(Err(Refusal::Unreachable))
+    }
+}
+
+/// Whether an address may be dialled: it is not protected, nor what it embeds, or the operator has opened it.
+fn may_dial(address: IpAddr, opened: &[IpNet]) -> bool {
+    let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    let is_free = |address: &Address| {
+        !protected::covers(address) || opened.iter().any(|range| range.contains(&IpAddr::from(*address)))
+    };
+    let address = Address::from(address);
+    let inside = protected::embedded(&address);
+    let inside = inside.iter().flatten().map(|v4| Address::v4(v4.to_be_bytes()));
+    !is_mapped && is_free(&address) && inside.into_iter().all(|address| is_free(&address))
+}
+
+/// The families by turns, IPv6 first (RFC 8305, section 4).
+fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut v6 = addresses.iter().filter(|address| address.is_ipv6());
+    let mut v4 = addresses.iter().filter(|address| address.is_ipv4());
+    let mut turns = Vec::with_capacity(addresses.len());
+    while turns.len() < addresses.len() {
+        turns.extend(v6.next());
+        turns.extend(v4.next());
+    }
+    turns.truncate(MOST_ADDRESSES);
+    turns
+}
+
+/// Connects to the first that answers; the next one is tried when the last has failed or takes its time.
+async fn race(addresses: Vec<IpAddr>, port: u16) -> Result<TcpStream, Refusal> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut refusal = Refusal::Unreachable;
+    loop {
+        match waiting.next() {
+            Some(address) => drop(attempts.spawn(TcpStream::connect((address, port)))),
+            None if attempts.is_empty() => return Err(refusal),
+            None => {}
+        }
+        let more = !waiting.as_slice().is_empty();
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => refusal = Refusal::Refused,
+                _ => {}
+            },
+            () = sleep(STAGGER), if more => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protected_addresses_are_not_dialled_unless_they_are_opened() {
+        let opened = ["10.1.0.0/16".parse().unwrap(), "fd00:1::/32".parse().unwrap()];
+        for (address, free) in [
+            ("203.0.113.10", true),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("10.0.0.1", false),
+            ("10.1.2.3", true),
+            ("::1", false),
+            ("::ffff:203.0.113.10", false),
+            ("::ffff:10.0.0.1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("64:ff9b::10.1.0.1", true),
+            ("2002:a00:1::", false),
+            ("2001:db8:10::10", true),
+            ("fd00:1::1", true),
+            ("fd00:2::1", false),
+        ] {
+            assert_eq!(may_dial(address.parse().unwrap(), &opened), free, "{address}");
+        }
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let all: Vec<IpAddr> =
+            ["1.0.0.1", "1.0.0.2", "1.0.0.3", "2600::1"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(in_turns(&all), [all[3], all[0], all[1], all[2]]);
+    }
+}

@@ -1,0 +1,19 @@
+//! Carries connections that a policy judges by name.
+//!
+//! The kernel program assigns such a connection to its sandbox's own listener: who it is from is known by where it arrives. The first
+//! bytes tell the name (`tls`, `http`); what the policy allows is dialled by that name (`dial`), whatever address the
+//! sandbox chose. The process has no capability and opens no file: listeners and policies come from the daemon ([`control`]).
+#![forbid(unsafe_code)]
+
+mod connection;
+pub mod control;
+mod dial;
+mod http;
+pub mod protocol;
+mod refusal;
+mod relay;
+mod sandbox;
+mod stream;
+mod tls;
+
+pub use control::run;

@@ -1,0 +1,36 @@
+//! Why a connection or a request comes to nothing.
+
+use filter_core::Reason;
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The policy refuses.
+    Denied(Reason),
+    /// The name has no address.
+    NoAddress,
+    /// The server refused the connection.
+    Refused,
+    /// The server did not answer, or the network is down.
+    Unreachable,
+}
+
+impl Refusal {
+    /// What answers call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Refusal::Denied(reason) => reason.name(),
+            Refusal::NoAddress => "name-not-found",
+            Refusal::Refused => "connection-refused",
+            Refusal::Unreachable => "unreachable",
+        }
+    }
+
+    /// The reason of a policy's.
+    pub(crate) const fn reason(self) -> Option<Reason> {
+        match self {
+            Refusal::Denied(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Connections that names may allow: handed to the sidecar, judged there, and dialled by name.
+
+use anyhow::{Context, Result, ensure};
+use filter_core::Reason::{HandedOver, SidecarUnavailable};
+use std::net::IpAddr;
+use test_scenarios::{SOON, Setup, Stage};
+use test_world::internet::{GOOGLE, WEB};
+use test_world::wait_until;
+
+/// Where the sandbox believes that every name is; nobody is there.
+const NOWHERE: &str = "203.0.113.99";
+const NAMES: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test", "*.example.test"]"#;
+
+fn stage(name: &str) -> Result<Stage> {
+    let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+    Stage::with(name, &Setup { config: &config, resolvers: &[IpAddr::from(GOOGLE)], ..Setup::default() })
+}
+
+/// What curl gets for a URL of a name that the sandbox has from somebody else.
+fn get(stage: &Stage, scheme: &str, name: &str) -> Result<(i32, String)> {
+    let port = if scheme == "https" { 443 } else { 80 };
+    let out = stage.a.run(&[
+        "curl",
+        "-sk",
+        "--max-time",
+        "8",
+        "--resolve",
+        &format!("{name}:{port}:{NOWHERE}"),
+        &format!("{scheme}://{name}/"),
+    ])?;
+    Ok((out.code().context("curl was killed")?, out.stdout))
+}
+
+#[test]
+fn an_allowed_name_is_dialled_wherever_the_sandbox_believes_it_to_be() -> Result<()> {
+    let stage = stage("named")?;
+    stage.apply(&stage.a, NAMES)?;
+    for (scheme, name) in [("http", "example.test"), ("https", "example.test"), ("https", "a.b.example.test")] {
+        let (code, body) = get(&stage, scheme, name)?;
+        ensure!(code == 0 && body.trim() == WEB.to_string(), "{scheme}://{name}: {code} {body:?}");
+    }
+    ensure!(stage.counted(&stage.a, HandedOver)? > 0 && stage.counted(&stage.a, SidecarUnavailable)? == 0);
+    Ok(())
+}
+
+#[test]
+fn another_name_is_refused_and_told_why() -> Result<()> {
+    let stage = stage("unnamed")?;
+    stage.apply(&stage.a, NAMES)?;
+    let mut wire = stage.world.host().sniff("up0")?;
+    let (code, body) = get(&stage, "http", "example.org")?;
+    ensure!(code == 0 && body.contains("\"egress_denied\"") && body.contains("\"example.org\""), "{code} {body:?}");
+    let (code, _) = get(&stage, "https", "example.org")?;
+    ensure!(code == 35, "no fatal alert: curl ended with {code}");
+    ensure!(wire.count_to(NOWHERE.parse()?)? == 0, "something left");
+    Ok(())
+}
+
+#[test]
+fn without_the_sidecar_nothing_is_forwarded_and_a_new_one_takes_over() -> Result<()> {
+    let stage = stage("killed")?;
+    stage.apply(&stage.a, NAMES)?;
+    ensure!(get(&stage, "http", "example.test")?.0 == 0);
+    let mut wire = stage.world.host().sniff("up0")?;
+    let daemon = stage.daemon.pid().context("no daemon")?.to_string();
+    ensure!(stage.world.host().run(&["pkill", "-KILL", "-P", &daemon])?.code() == Some(0), "there is no sidecar");
+    let again = wait_until(SOON, || get(&stage, "http", "example.test").is_ok_and(|(code, _)| code == 0));
+    ensure!(again, "no new sidecar");
+    ensure!(wire.count_to(NOWHERE.parse()?)? == 0, "something left");
+    Ok(())
+}
