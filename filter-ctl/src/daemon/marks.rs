@@ -18,7 +18,9 @@ const USERS: [(&str, &str, u32); 4] = [
 pub(crate) fn collisions(marks: Marks) -> Result<Vec<String>, Error> {
     let own = Namespace::own()?;
     let (rules, links) = (netlink::mark_rules(&own)?, netlink::links(&own)?);
-    let by_rule = rules.iter().filter(|rule| rule.mask & marks.mask != 0).map(|rule| {
+    let ours = |rule: &&netlink::MarkRule| rule.priority == netlink::PRIORITY && rule.mark == marks.capture;
+    let others = rules.iter().filter(|rule| !ours(rule));
+    let by_rule = others.filter(|rule| rule.mask & marks.mask != 0).map(|rule| {
         format!("the routing rule of priority {} looks at {:#x}/{:#x}", rule.priority, rule.mark, rule.mask)
     });
     let by_user = USERS

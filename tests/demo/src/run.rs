@@ -81,8 +81,9 @@ impl Daemon {
     /// Starts a daemon in the host's namespace; it answers when this returns.
     pub(crate) fn start(ctl: &FilterCtl<'_>, world: &World) -> Result<Self> {
         let config = world.dir().join("config.yaml");
-        // The machine's own configuration is not the demonstration's: an empty one means the defaults.
-        std::fs::write(&config, "").with_context(|| format!("cannot write {}", config.display()))?;
+        // The machine's own configuration and resolvers are not the demonstration's.
+        std::fs::write(&config, "resolvers: [8.8.8.8]\n")
+            .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = ctl.command(&["daemon"]);
         command.arg("--config").arg(config).arg("--state-dir").arg(world.dir().join("state"));
         command.arg("--pin-dir").arg(world.pin_dir().join("filter"));

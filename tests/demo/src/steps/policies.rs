@@ -49,11 +49,11 @@ const POLICIES: [Policy; 5] = [
     },
     Policy {
         title: "Names",
-        says: "Connections by name are for a later version to let through. Until then they stay shut; port 53 of the\n\
-               operator's nameserver is open.",
+        says: "The address of api.example.test is denied, its name is allowed: the connection is judged by its name, and the\n\
+               host dials what the name stands for. Port 53 of the operator's nameserver is open.",
         file: "names.yaml",
-        reached: &[Web, Google, PingNear],
-        reasons: &[(Api, "address-denied"), (Google, "allowed-nameserver")],
+        reached: &[Web, Api, Web6, Google, PingNear],
+        reasons: &[(Api, "handed-over"), (Google, "allowed-nameserver")],
     },
     Policy {
         title: "Protected, whatever the policy says",
