@@ -9,7 +9,7 @@ use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use ipnet::IpNet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -45,7 +45,8 @@ impl Dialler {
     pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<TcpStream, Refusal> {
         let found = self.resolver.lookup_ip(format!("{name}.")).await.map_err(|_| Refusal::NoAddress)?;
         let all: Vec<IpAddr> = found.iter().collect();
-        let addresses: Vec<IpAddr> = all.iter().copied().filter(|address| may_dial(*address, opened)).collect();
+        let may_dial = |address: &IpAddr| may_dial(*address, opened) && !is_own(*address);
+        let addresses: Vec<IpAddr> = all.iter().copied().filter(may_dial).collect();
         if addresses.is_empty() {
             return Err(if all.is_empty() { Refusal::NoAddress } else { Refusal::Denied(Reason::ProtectedName) });
         }
@@ -63,6 +64,17 @@ fn may_dial(address: IpAddr, opened: &[IpNet]) -> bool {
     let inside = protected::embedded(&address);
     let inside = inside.iter().flatten().map(|v4| Address::v4(v4.to_be_bytes()));
     !is_mapped && is_free(&address) && inside.into_iter().all(|address| is_free(&address))
+}
+
+/// Whether an address is this host's: what is sent there is sent from there. Nothing is sent; what cannot be told counts as the host's, unless
+/// there is no way at all to such addresses.
+fn is_own(address: IpAddr) -> bool {
+    let unspecified = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let from = |socket: UdpSocket| socket.connect((address, 1)).and_then(|()| socket.local_addr());
+    match UdpSocket::bind((unspecified, 0)).and_then(from) {
+        Ok(from) => from.ip() == address,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable),
+    }
 }
 
 /// The families by turns, IPv6 first (RFC 8305, section 4).
@@ -127,6 +139,12 @@ mod tests {
         ] {
             assert_eq!(may_dial(address.parse().unwrap(), &opened), free, "{address}");
         }
+    }
+
+    #[test]
+    fn the_host_s_own_addresses_are_known() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_own("203.0.113.10".parse().unwrap()));
     }
 
     #[test]

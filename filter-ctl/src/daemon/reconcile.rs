@@ -109,9 +109,12 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
     // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
-    node.prepare_names(held.record.slot, &held.sandbox, held.record.generation)?;
+    let names = node.prepare_names(held.record.slot, &held.sandbox, held.record.generation);
     node.dataplane.switch(held.record.slot, &compiled)?;
-    node.sidecar.commit(held.record.slot)?;
+    // Without the sidecar what it would judge is denied.
+    if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
+        tracing::error!(id, "its names are of no use: {error:#}");
+    }
     let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
     node.hold(held);
     match node.follow(netns.as_ref()) {

@@ -32,6 +32,8 @@ const BACKLOG: usize = 1_024;
 /// The sidecar.
 pub(super) struct Sidecar {
     running: Option<Running>,
+    /// One has ended, and what it had nobody has yet.
+    lost: bool,
     denied: broadcast::Sender<Denied>,
 }
 
@@ -48,7 +50,7 @@ struct Running {
 impl Sidecar {
     /// None that runs yet.
     pub(super) fn new() -> Sidecar {
-        Sidecar { running: None, denied: broadcast::channel(BACKLOG).0 }
+        Sidecar { running: None, lost: false, denied: broadcast::channel(BACKLOG).0 }
     }
 
     /// The refusals that it tells of.
@@ -73,6 +75,7 @@ impl Sidecar {
         sandbox: &Sandbox,
         generation: u32,
     ) -> Result<()> {
+        self.notice_end();
         let running = match &mut self.running {
             Some(running) => running,
             none => none.insert(Running::start(config, self.denied.clone())?),
@@ -81,12 +84,17 @@ impl Sidecar {
         self.unless_hung(prepared)
     }
 
-    /// Lets it judge by what was prepared; connections that this does not allow have ended then.
+    /// Lets it judge by what was prepared; connections that this does not allow have ended then. One that does not is ended: it would go on
+    /// by the older policy.
     ///
     /// # Errors
     /// As [`Self::prepare`].
     pub(super) fn commit(&mut self, slot: u32) -> Result<()> {
-        self.order(slot, &Order::Commit { slot })
+        let committed = self.order(slot, &Order::Commit { slot });
+        if committed.is_err() {
+            self.lose();
+        }
+        committed
     }
 
     /// Lets it forget what was prepared.
@@ -106,14 +114,21 @@ impl Sidecar {
         }
     }
 
-    /// Whether it has ended by itself; it is gone then.
+    /// Whether one has ended, and a new one needs what it had. Says so once.
     pub(super) fn has_ended(&mut self) -> bool {
-        let ended = self.running.as_mut().is_some_and(|running| !matches!(running.child.try_wait(), Ok(None)));
-        if ended {
+        self.notice_end();
+        std::mem::take(&mut self.lost)
+    }
+
+    fn notice_end(&mut self) {
+        if self.running.as_mut().is_some_and(|running| !matches!(running.child.try_wait(), Ok(None))) {
             tracing::error!("the sidecar has ended");
-            self.running = None;
+            self.lose();
         }
-        ended
+    }
+
+    fn lose(&mut self) {
+        (self.running, self.lost) = (None, true);
     }
 
     fn order(&mut self, slot: u32, order: &Order) -> Result<()> {
@@ -126,8 +141,8 @@ impl Sidecar {
 
     /// One that does not answer is ended: its listeners go with it, and a new one is started.
     fn unless_hung(&mut self, outcome: Result<()>) -> Result<()> {
-        if outcome.is_err() && self.running.as_mut().is_some_and(|running| running.hangs) {
-            self.running = None;
+        if outcome.is_err() && self.running.as_ref().is_some_and(|running| running.hangs) {
+            self.lose();
         }
         outcome
     }

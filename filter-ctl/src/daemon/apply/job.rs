@@ -125,7 +125,11 @@ impl Job {
         }
         if let State::Prepared(next) = &self.state {
             node.store.drop_prepared(self.id());
-            node.sidecar.forget(next.record.slot);
+            // The slot of what was not there before may be another's next.
+            match self.work {
+                Work::Create => node.sidecar.end(next.record.slot),
+                _ => node.sidecar.forget(next.record.slot),
+            }
         }
         if let (Work::Create, State::Prepared(next) | State::Planned(next)) = (self.work, &self.state) {
             node.give_back(next.record.slot);
