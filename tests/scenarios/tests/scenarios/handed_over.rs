@@ -69,3 +69,25 @@ fn without_the_sidecar_nothing_is_forwarded_and_a_new_one_takes_over() -> Result
     ensure!(wire.count_to(NOWHERE.parse()?)? == 0, "something left");
     Ok(())
 }
+
+#[test]
+fn a_name_leads_neither_to_the_host_nor_into_a_protected_range() -> Result<()> {
+    const RESOLVER: &str = "203.0.113.53";
+    // Not protected by its range, but the host's.
+    const HOSTS: &str = "203.0.114.1";
+    let config = format!("resolvers: [\"{RESOLVER}\"]\n");
+    let stage = Stage::with("inward", &Setup { config: &config, ..Setup::default() })?;
+    stage.world.host().ip(&format!("address add {HOSTS}/32 dev lo"))?;
+    let _server = stage.world.host().nginx()?;
+    let records =
+        [("host.test", HOSTS.parse()?), ("metadata.test", "169.254.169.254".parse()?), ("web.test", WEB.into())];
+    let _resolver = stage.world.internet().dnsmasq(&[RESOLVER.parse()?], &records)?;
+    stage.apply(&stage.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["*"]"#)?;
+    ensure!(get(&stage, "http", "web.test")? == (0, format!("{WEB}\n")));
+    for name in ["host.test", "metadata.test"] {
+        let (code, body) = get(&stage, "http", name)?;
+        ensure!(code == 0 && body.contains("\"protected-name\""), "{name}: {code} {body:?}");
+        ensure!(get(&stage, "https", name)?.0 == 35, "no fatal alert about {name}");
+    }
+    Ok(())
+}
