@@ -8,6 +8,8 @@
 mod connection;
 pub mod control;
 mod dial;
+mod farewell;
+pub mod hello;
 mod http;
 pub mod protocol;
 mod refusal;

@@ -35,6 +35,7 @@ mod sniffer;
 mod tools;
 mod world;
 
+pub use clients::hello::{ClientHello, records};
 pub use clients::{curl::Curl, curl::Failure, dig::Dig, ping::Ping, udp::UdpProbe};
 pub use live::{Download, Live, UdpStream};
 pub use node::{Counters, Node};

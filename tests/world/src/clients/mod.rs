@@ -2,5 +2,6 @@
 
 pub(crate) mod curl;
 pub(crate) mod dig;
+pub(crate) mod hello;
 pub(crate) mod ping;
 pub(crate) mod udp;
