@@ -122,7 +122,12 @@ impl Drop for UdpStream {
 impl Node {
     /// Starts to fetch `url`, as [`Node::curl`] does, and returns at once.
     pub fn download(&self, url: &str) -> Result<Download> {
-        let process = curl::start(self, &["--max-time", &LIFE.as_secs().to_string()], url)?;
+        self.download_with(&[], url)
+    }
+
+    /// [`Node::download`] with more options of curl.
+    pub fn download_with(&self, options: &[&str], url: &str) -> Result<Download> {
+        let process = curl::start(self, &[&["--max-time", &LIFE.as_secs().to_string()], options].concat(), url)?;
         let body = process.stdout_path().to_owned();
         Ok(Download { process, body })
     }

@@ -3,6 +3,7 @@
 pub(crate) mod dnsmasq;
 pub(crate) mod echo;
 pub(crate) mod nginx;
+pub(crate) mod recorder;
 
 use std::time::Duration;
 

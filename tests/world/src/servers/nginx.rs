@@ -17,7 +17,8 @@ const BIG: u64 = 64 << 20;
 /// nginx on ports 80, 8080 (plain) and 443 (TLS) of all addresses of its node, v4 and v6.
 ///
 /// `/` answers with the address that was asked and a newline. `/big` sends 64 MiB of zeros at 200 kB/s in small, even
-/// pieces. The certificate is self-signed, for `example.test` and `*.example.test`.
+/// pieces. Files that a test puts into [`Nginx::root`] are served as well. TLS speaks HTTP/2 too; its certificate, for `example.test` and
+/// `*.example.test`, is of the authority [`Nginx::authority`].
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
@@ -29,6 +30,21 @@ impl Nginx {
     pub fn log(&self) -> Result<String> {
         let path = self.dir.join("access.log");
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The directory with the files that are served.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("www")
+    }
+
+    /// The certificate of the authority that has signed the server's, as a file.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("authority.pem")
+    }
+
+    /// The server's certificate and key, as files.
+    pub fn identity(&self) -> [PathBuf; 2] {
+        ["certificate.pem", "key.pem"].map(|file| self.dir.join(file))
     }
 
     /// The process id of the master process.
@@ -65,27 +81,18 @@ impl Node {
     }
 }
 
+/// Makes an authority, and a certificate that it has signed.
 fn make_certificate(node: &Node, dir: &std::path::Path) -> Result<()> {
-    let mut openssl = tools::command("openssl");
-    openssl.current_dir(dir).args([
-        "req",
-        "-x509",
-        "-nodes",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-    ]);
-    openssl.args([
-        "-days",
-        "2",
-        "-subj",
-        "/CN=example.test",
-        "-addext",
-        "subjectAltName=DNS:example.test,DNS:*.example.test",
-    ]);
-    openssl.args(["-keyout", "key.pem", "-out", "certificate.pem"]);
-    Process::start(openssl, "openssl", node.dir())?.wait(Duration::from_secs(10))?.ok()?;
+    let own = "-subj /CN=authority.test -addext keyUsage=critical,keyCertSign -keyout authority.key -out authority.pem";
+    let servers = "-subj /CN=example.test -addext subjectAltName=DNS:example.test,DNS:*.example.test \
+                   -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth \
+                   -CA authority.pem -CAkey authority.key -keyout key.pem -out certificate.pem";
+    for more in [own, servers] {
+        let mut openssl = tools::command("openssl");
+        let all = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2";
+        openssl.current_dir(dir).args(all.split_whitespace()).args(more.split_whitespace());
+        Process::start(openssl, "openssl", node.dir())?.wait(Duration::from_secs(10))?.ok()?;
+    }
     Ok(())
 }
 
@@ -111,8 +118,8 @@ http {
         listen [::]:80;
         listen 8080;
         listen [::]:8080;
-        listen 443 ssl;
-        listen [::]:443 ssl;
+        listen 443 ssl http2;
+        listen [::]:443 ssl http2;
         ssl_certificate certificate.pem;
         ssl_certificate_key key.pem;
         root www;
