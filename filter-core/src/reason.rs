@@ -116,13 +116,13 @@ reasons! {
     NoName = 42, "no-name";
     /// What came on port 443 is no TLS hello, or a garbled one.
     NotTls = 43, "not-tls";
-    /// The TLS hello is longer than the sidecar reads.
+    /// The TLS hello, or the head of a request, is longer than the sidecar reads.
     HelloTooLong = 44, "hello-too-long";
-    /// No whole TLS hello came in time.
+    /// No whole TLS hello, or head of a request, came in time.
     HelloTooLate = 45, "hello-too-late";
     /// A request that can be understood in more than one way.
     AmbiguousRequest = 46, "ambiguous-request";
-    /// A method or an upgrade of HTTP that leads past the judgement of each request.
+    /// What came on port 80 is no HTTP/1, or a method or an upgrade that leads past the judgement of each request.
     UnjudgedProtocol = 47, "unjudged-protocol";
     /// An allowed name has protected addresses only.
     ProtectedName = 48, "protected-name";

@@ -20,6 +20,8 @@ use tokio::time::{sleep, timeout};
 const STAGGER: Duration = Duration::from_millis(250);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
+/// After so long no resolver will answer.
+const LOOK_UP: Duration = Duration::from_secs(5);
 /// After so long a server will not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -43,7 +45,8 @@ impl Dialler {
 
     /// Connects to a name.
     pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<TcpStream, Refusal> {
-        let found = self.resolver.lookup_ip(format!("{name}.")).await.map_err(|_| Refusal::NoAddress)?;
+        let found = timeout(LOOK_UP, self.resolver.lookup_ip(format!("{name}."))).await;
+        let found = found.map_err(|_| Refusal::NoAddress)?.map_err(|_| Refusal::NoAddress)?;
         let all: Vec<IpAddr> = found.iter().collect();
         let may_dial = |address: &IpAddr| may_dial(*address, opened) && !is_own(*address);
         let addresses: Vec<IpAddr> = all.iter().copied().filter(may_dial).collect();

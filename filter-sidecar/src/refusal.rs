@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Refused,
     /// The server did not answer, or the network is down.
     Unreachable,
+    /// The server answered something that is no answer.
+    BadAnswer,
 }
 
 impl Refusal {
@@ -23,6 +25,7 @@ impl Refusal {
             Refusal::NoAddress => "name-not-found",
             Refusal::Refused => "connection-refused",
             Refusal::Unreachable => "unreachable",
+            Refusal::BadAnswer => "bad-answer",
         }
     }
 

@@ -14,12 +14,14 @@ mod marked;
 mod probe;
 mod stage;
 mod traces;
+mod web;
 
 pub use ctl::Refused;
 pub use daemon::{Daemon, Ended};
 pub use marked::{Marked, marked};
 pub use probe::{Outcome, Probe, dns, dns_tcp, http, http_other, https, ping, udp};
 pub use stage::{Setup, Stage, document};
+pub use web::{NOWHERE, NOWHERE6, RESOLVER, Talk, Watch};
 
 /// How long something that must happen may take.
 pub const SOON: std::time::Duration = std::time::Duration::from_secs(10);

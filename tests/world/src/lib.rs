@@ -41,7 +41,14 @@ pub use live::{Download, Live, UdpStream};
 pub use node::{Counters, Node};
 pub use poll::{Deadline, poll, wait_until};
 pub use process::{Output, Process};
-pub use servers::{dnsmasq::Dnsmasq, echo::UdpEcho, nginx::Nginx, recorder::Heard, recorder::Recorder};
+pub use servers::{
+    dnsmasq::Dnsmasq,
+    echo::UdpEcho,
+    liar::{Answer, Liar, Question, Record},
+    nginx::Nginx,
+    recorder::{Heard, Recorder},
+    scripted::{Asked, Reply, Scripted},
+};
 pub use sniffer::Sniffer;
 pub use tools::require_tools;
 pub use world::{Internet, Sandbox, World, internet};

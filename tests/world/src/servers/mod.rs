@@ -2,8 +2,10 @@
 
 pub(crate) mod dnsmasq;
 pub(crate) mod echo;
+pub(crate) mod liar;
 pub(crate) mod nginx;
 pub(crate) mod recorder;
+pub(crate) mod scripted;
 
 use std::time::Duration;
 

@@ -114,8 +114,8 @@ http {
     access_log access.log tests;
     default_type text/plain;
     server {
-        listen 80;
-        listen [::]:80;
+        listen 80 reuseport;
+        listen [::]:80 reuseport;
         listen 8080;
         listen [::]:8080;
         listen 443 ssl http2;

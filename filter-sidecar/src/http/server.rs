@@ -1,0 +1,68 @@
+//! The connection to the server of a name.
+
+use crate::refusal::Refusal;
+use crate::sandbox::{Admitted, Policy, Shared};
+use crate::stream::Io;
+use filter_core::Reason;
+use filter_policy::names::Name;
+use http_body_util::{Either, Empty};
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// What is sent with a request.
+pub(super) type Upload = Either<Incoming, Empty<Bytes>>;
+
+/// A connection to a server, under one policy. It ends with this.
+pub(super) struct Server {
+    pub(super) stream: Arc<TcpStream>,
+    requests: SendRequest<Upload>,
+    name: Name,
+    generation: u32,
+    _connection: JoinSet<()>,
+    _admitted: Admitted,
+}
+
+impl Server {
+    /// Dials a name that `policy` allows.
+    pub(super) async fn dial(
+        client: &Arc<TcpStream>,
+        shared: &Arc<Shared>,
+        name: &Name,
+        policy: &Policy,
+    ) -> Result<Server, Refusal> {
+        let stream = Arc::new(shared.dialler.dial(name, super::PORT, &policy.opened).await?);
+        let ends = [client.clone(), stream.clone()];
+        let admitted = shared.admit(name, ends).ok_or(Refusal::Denied(Reason::NameDenied))?;
+        let io = Io(stream.clone());
+        let (requests, connection) =
+            Builder::new().preserve_header_case(true).handshake(io).await.map_err(|_| Refusal::Unreachable)?;
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!("a server: {error}");
+            }
+        });
+        let (name, generation) = (name.clone(), policy.generation);
+        Ok(Server { stream, requests, name, generation, _connection: connections, _admitted: admitted })
+    }
+
+    /// Whether a request for `name` under `policy` may be sent here.
+    pub(super) fn is_for(&self, name: &Name, policy: &Policy) -> bool {
+        self.name == *name && self.generation == policy.generation && !self.requests.is_closed()
+    }
+
+    /// Sends a request, and waits for the head of its answer. What was not sent comes back.
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<hyper::Response<Incoming>, TrySendError<Request<Upload>>> {
+        // A connection that has ended says so by giving the request back.
+        drop(self.requests.ready().await);
+        self.requests.try_send_request(request).await
+    }
+}

@@ -1,0 +1,31 @@
+//! What comes behind an upgrade.
+
+use super::gate::Gate;
+use super::server::Server;
+use crate::relay::relay;
+use crate::stream::{Io, write_all};
+use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
+
+/// A connection that goes on as WebSocket: nothing in it is judged any more.
+pub(super) struct Tunnel {
+    pub(super) client: OnUpgrade,
+    pub(super) ends: OnUpgrade,
+    pub(super) server: Server,
+}
+
+impl Tunnel {
+    /// Carries it to its end.
+    pub(super) async fn carry(self, client: &TcpStream) {
+        let (Ok(front), Ok(back)) = (self.client.await, self.ends.await) else { return };
+        let (Ok(front), Ok(back)) = (front.downcast::<Gate>(), back.downcast::<Io>()) else { return };
+        let server = &self.server.stream;
+        let early = [(&**server, front.read_buf), (&**server, front.io.into_rest().freeze()), (client, back.read_buf)];
+        for (to, bytes) in early {
+            if write_all(to, &bytes).await.is_err() {
+                return;
+            }
+        }
+        relay(client, server).await;
+    }
+}
