@@ -103,7 +103,7 @@ fn chosen(names: &[String]) -> Result<Vec<Mutant>> {
 fn parts(tests: &[String]) -> &'static [Part] {
     use Part::{Command, FailPoints, KernelProgram, RecordingProgram};
     match variables(tests).1.first().map_or("", String::as_str) {
-        "filter-policy" => &[],
+        "filter-policy" | "filter-sidecar" => &[],
         "test-packets" => &[KernelProgram],
         "test-scenarios" => &[KernelProgram, Command],
         // Swaps by the library: no daemon.

@@ -31,11 +31,10 @@ pub(super) fn end(bytes: &[u8], looked: usize) -> Result<Option<usize>, Reason> 
     for at in looked..bytes.len() {
         let after_cr = at > 0 && bytes[at - 1] == b'\r';
         match bytes[at] {
-            b'\n' if after_cr => {
-                if bytes[..=at].ends_with(END) {
-                    return if at < MAX_HEAD { Ok(Some(at + 1)) } else { Err(Reason::HelloTooLong) };
-                }
+            b'\n' if after_cr && bytes[..=at].ends_with(END) => {
+                return if at < MAX_HEAD { Ok(Some(at + 1)) } else { Err(Reason::HelloTooLong) };
             }
+            b'\n' if after_cr => {}
             b'\r' | b'\t' if !after_cr => {}
             byte if after_cr || byte.is_ascii_control() => return Err(Reason::AmbiguousRequest),
             _ => {}

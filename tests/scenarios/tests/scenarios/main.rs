@@ -13,6 +13,7 @@ mod explain;
 mod flows;
 mod handed_over;
 mod http_connections;
+mod http_peers;
 mod http_requests;
 mod inbound;
 mod lifecycle;
