@@ -2,7 +2,7 @@
 //!
 //! The kernel program assigns such a connection to its sandbox's own listener: who it is from is known by where it arrives. The first
 //! bytes tell the name (`tls`, `http`); what the policy allows is dialled by that name (`dial`), whatever address the
-//! sandbox chose. The process has no capability and opens no file: listeners and policies come from the daemon ([`control`]).
+//! sandbox chose. The process has no rights and opens no file ([`lock_in`]): listeners and policies come from the daemon ([`control`]).
 #![forbid(unsafe_code)]
 
 mod connection;
@@ -11,6 +11,7 @@ mod dial;
 mod farewell;
 pub mod hello;
 mod http;
+mod lock;
 pub mod protocol;
 mod refusal;
 mod relay;
@@ -19,3 +20,4 @@ mod stream;
 mod tls;
 
 pub use control::run;
+pub use lock::lock_in;
