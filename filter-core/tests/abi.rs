@@ -33,7 +33,7 @@ fn layouts_of_version_8() {
     layout!(SandboxConfig: 704 aligned 8 {
         incarnation: 0, flags: 4, events_per_second: 8, events_burst: 12, rejects_per_second: 16, rejects_burst: 20,
         own_mark: 24, mark_mask: 28, mac: 32, gateway_mac: 40, source_count: 48, gateway_count: 50, inbound_count: 52,
-        pad: 54, capture_mark: 56, pad_behind: 60, sources: 64, gateways: 320, inbound: 448,
+        pad: 54, capture_mark: 56, bridge: 60, sources: 64, gateways: 320, inbound: 448,
     });
     layout!(FlowKey: 48 aligned 8 { peer: 0, local: 16, peer_port: 32, local_port: 34, protocol: 36, pad: 37 });
     layout!(FlowValue: 16 aligned 8 { expires: 0, state: 8, pad: 12 });

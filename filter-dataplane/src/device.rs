@@ -21,6 +21,8 @@ pub struct Device {
     pub gateway_mac: [u8; 6],
     /// Addresses of the gateway.
     pub gateway: Vec<IpAddr>,
+    /// The bridge that it is a port of.
+    pub bridge: Option<u32>,
     /// Whether packets can have come from it already: it is switched on, and somebody is or was at the far end.
     pub up: bool,
 }
@@ -72,6 +74,7 @@ impl Device {
         Ok(Device {
             gateway: addresses.iter().map(|entry| entry.address.addr()).collect(),
             gateway_mac: side.mac.ok_or_else(vanished)?,
+            bridge: bridge(side),
             up: link.up && (link.carrier || link.received > 0),
             name: link.name,
             ifindex: link.ifindex,
@@ -79,6 +82,11 @@ impl Device {
             netns_inode: namespace.inode(),
         })
     }
+}
+
+/// The index of what a port leads to, if that is a bridge.
+pub(crate) fn bridge(side: &Link) -> Option<u32> {
+    (side.kind == Some(InfoKind::Bridge)).then_some(side.ifindex)
 }
 
 /// The far end, in `here`, of the one link that leaves the namespace `inside`.

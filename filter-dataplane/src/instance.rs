@@ -27,8 +27,8 @@ pub(crate) const LOOPBACK: u32 = 1;
 
 /// The program and the maps of one network namespace.
 pub(crate) struct Instance {
-    /// In the order of [`Hook::ALL`].
-    programs: [SchedClassifier; 2],
+    /// In the order of [`Hook::EVERYWHERE`].
+    programs: [SchedClassifier; 3],
     slots: Array<MapData, Pod<SlotEntry>>,
     overflow: HashMap<MapData, u32, Pod<SlotEntry>>,
     living: Living,
@@ -67,7 +67,8 @@ impl Instance {
         let slots = take::<Array<MapData, Pod<SlotEntry>>>(&mut ebpf, "SLOTS")?;
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;
-        let programs = [loaded(&mut ebpf, Hook::ALL[0])?, loaded(&mut ebpf, Hook::ALL[1])?];
+        let [a, b, c] = Hook::EVERYWHERE.map(|hook| loaded(&mut ebpf, hook));
+        let programs = [a?, b?, c?];
         let mut instance = Instance { programs, slots, overflow, living, assigned };
         // A daemon that died while it explained has left its shadow here.
         instance.release(LOOPBACK)?;
@@ -76,7 +77,7 @@ impl Instance {
 
     /// The loaded program of a hook.
     pub(crate) fn program(&mut self, hook: Hook) -> &mut SchedClassifier {
-        let at = Hook::ALL.iter().position(|one| *one == hook).expect("all hooks are there");
+        let at = Hook::EVERYWHERE.iter().position(|one| *one == hook).expect("all hooks are there");
         &mut self.programs[at]
     }
 
@@ -161,7 +162,7 @@ fn load(object: &[u8], pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
         loader.map_pin_path(name, own.join(name));
     }
     let mut ebpf = loader.load(object)?;
-    for hook in Hook::ALL {
+    for hook in Hook::EVERYWHERE {
         classifier(&mut ebpf, hook).load()?;
     }
     Ok(ebpf)

@@ -9,6 +9,7 @@ mod bare;
 #[cfg(feature = "bench")]
 mod bench;
 mod blocks;
+mod bridges;
 mod counters;
 mod device;
 mod error;
@@ -58,9 +59,10 @@ pub use namespace::Namespace;
 pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
-pub use survey::{Change, Survey};
+pub use survey::{Change, Gateway, Survey};
 pub use sys::use_one_heap;
 
+use crate::bridges::Bridges;
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
 use crate::pins::Pins;
@@ -123,6 +125,7 @@ pub struct Dataplane {
     shared: Shared,
     own_netns: u64,
     instances: HashMap<u64, Instance>,
+    bridges: Bridges,
     kind: HookKind,
 }
 
@@ -148,7 +151,14 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
-        Ok(Dataplane { pins, shared, own_netns: own, instances: HashMap::from([(own, instance)]), kind })
+        Ok(Dataplane {
+            pins,
+            shared,
+            own_netns: own,
+            instances: HashMap::from([(own, instance)]),
+            bridges: Bridges::new(),
+            kind,
+        })
     }
 
     /// The deny events of all sandboxes. One consumer at a time.
@@ -236,6 +246,7 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place)?;
+        self.leave_bridge(place.slot)?;
         self.release(place)?;
         self.shared.clear(&self.pins, place.slot)
     }

@@ -4,6 +4,7 @@
 //! PIN_DIR/abi-N/maps/NAME           shared maps
 //! PIN_DIR/abi-N/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
 //! PIN_DIR/abi-N/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
+//! PIN_DIR/abi-N/links/bridge-INODE-INDEX-HOOK   the same of a bridge
 //! PIN_DIR/abi-N/lead-BYTES          an empty directory: what elements have before what they hold
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
@@ -17,6 +18,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+/// Begins the name of a bridge's link.
+const BRIDGE: &str = "bridge-";
 
 /// The pin directory of one daemon, locked against a second one.
 pub(crate) struct Pins {
@@ -91,6 +95,22 @@ impl Pins {
     /// Path of the link, or of the place of the filter, of a hook of the sandbox in `slot`.
     pub(crate) fn link(&self, slot: u32, hook: Hook) -> PathBuf {
         self.root.join("links").join(format!("{slot}-{}", hook.program()))
+    }
+
+    /// Path of the link, or of the place of the filter, of a bridge.
+    pub(crate) fn bridge(&self, netns_inode: u64, ifindex: u32) -> PathBuf {
+        self.root.join("links").join(format!("{BRIDGE}{netns_inode}-{ifindex}-{}", Hook::FromBridge.program()))
+    }
+
+    /// Bridges that have a pinned link, by namespace and index.
+    pub(crate) fn bridges(&self) -> Result<Vec<(u64, u32)>, Error> {
+        let directory = self.root.join("links");
+        let entries = fs::read_dir(&directory).map_err(Error::file("read", &directory))?;
+        let bridge = |name: &str| {
+            let (inode, rest) = name.strip_prefix(BRIDGE)?.split_once('-')?;
+            Some((inode.parse().ok()?, rest.split_once('-')?.0.parse().ok()?))
+        };
+        Ok(entries.flatten().filter_map(|entry| bridge(entry.file_name().to_str()?)).collect())
     }
 
     /// Slots that have a pinned link of any hook.

@@ -1,5 +1,6 @@
 //! The devices and addresses of a namespace, followed from change to change.
 
+use crate::device;
 use crate::netlink::{self, DeviceAddress, Link};
 use crate::{Error, Namespace};
 use ipnet::IpNet;
@@ -17,6 +18,17 @@ pub struct Survey {
     ports: BTreeSet<(u32, u32)>,
     /// How many devices have an address.
     addresses: BTreeMap<IpAddr, u32>,
+}
+
+/// What is behind a device: the device itself, or the bridge that it is a port of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its index, if it is a bridge.
+    pub bridge: Option<u32>,
 }
 
 /// What has changed about one device.
@@ -105,12 +117,13 @@ impl Survey {
         self.addresses.range(prefix.network()..=prefix.broadcast()).next().map(|(address, _)| *address)
     }
 
-    /// MAC and IP addresses of the gateway behind a device: the device itself, or the bridge that it is a port of.
+    /// The gateway behind a device.
     #[must_use]
-    pub fn gateway(&self, ifindex: u32) -> Option<([u8; 6], Vec<IpAddr>)> {
+    pub fn gateway(&self, ifindex: u32) -> Option<Gateway> {
         let (link, _) = self.devices.get(&ifindex)?;
         let (side, addresses) = self.devices.get(&link.controller.unwrap_or(ifindex))?;
-        Some((side.mac?, addresses.iter().map(|entry| entry.address.addr()).collect()))
+        let addresses = addresses.iter().map(|entry| entry.address.addr()).collect();
+        Some(Gateway { mac: side.mac?, addresses, bridge: device::bridge(side) })
     }
 
     /// Indexes of the ports of a bridge.

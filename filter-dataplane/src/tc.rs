@@ -155,7 +155,7 @@ impl<'n> Tc<'n> {
 
 fn parent(hook: Hook) -> TcHandle {
     let minor = match hook {
-        Hook::FromSandbox => TcHandle::MIN_INGRESS,
+        Hook::FromSandbox | Hook::FromBridge => TcHandle::MIN_INGRESS,
         Hook::ToSandbox => TcHandle::MIN_EGRESS,
     };
     TcHandle { major: u16::MAX, minor }

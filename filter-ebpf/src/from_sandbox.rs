@@ -61,8 +61,10 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     };
     let verdict = if cut != 0 { checksum::deny(verdict) } else { checksum::judge(ctx, &frame, flow, verdict) };
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
-    let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) && hand_over(skb, flow, config, slot) != 0 {
-        Verdict { reason: Reason::HandedOver, ..verdict }
+    let mut action = NEXT;
+    let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) {
+        action = hand_over(skb, flow, config, slot);
+        if action == DROP { verdict } else { Verdict { reason: Reason::HandedOver, ..verdict } }
     } else {
         verdict
     };
@@ -81,7 +83,7 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     let length = ctx.len();
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {
-        return NEXT;
+        return action;
     }
     emit::tell(slot, config, flow, verdict.word(), length);
     reject::reply(skb, flow, config, slot, u32::from(verdict.reason.number()))

@@ -1,51 +1,97 @@
 //! Hands a connection to the sidecar: the packet goes to a socket of the sandbox's own listener instead of its destination.
 //!
-//! The socket is assigned at tc ingress (`bpf_sk_assign`, kernel 5.7); a routing rule for the mark then keeps the packet on this host.
+//! The socket is assigned at tc ingress (`bpf_sk_assign`, kernel 5.7); a routing rule for the mark then keeps the packet on this host. A port
+//! of a bridge sends it to the bridge device first ([`filter_core::abi::carried`]).
+//!
+//! A socket of a connection is the sandbox's when it is bound to the device at hand: the listener is, and what comes of it inherits that from
+//! the first segment on. Another's socket that is for the same addresses and ports is never given anything.
 
 use crate::maps::LISTENERS;
-use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::{bpf_map_lookup_elem, bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp};
+use crate::{DROP, NEXT};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock};
+use aya_ebpf::helpers::{
+    bpf_map_lookup_elem, bpf_redirect, bpf_sk_assign, bpf_sk_release, bpf_skb_store_bytes, bpf_skc_lookup_tcp,
+};
 use core::ffi::c_void;
+use core::ptr::null_mut;
 use filter_core::abi::{self, SandboxConfig};
 use filter_core::packet::Flow;
 
-/// `TCP_TIME_WAIT` and `TCP_LISTEN`: sockets that are no connection.
-const TIME_WAIT: u32 = 6;
+/// `TCP_LISTEN`: a socket that is no connection.
 const LISTEN: u32 = 10;
 
 /// The namespace of the packet's device.
 const CURRENT_NETNS: u64 = -1_i64 as u64;
 
+/// What becomes of the packet; [`DROP`] when nobody takes it, which is as it was then.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hand_over(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const SandboxConfig, slot: u32) -> i32 {
+    // SAFETY: the verifier makes sure that a pointer is null or leads to a whole value.
+    let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
+        return DROP;
+    };
+    let is_taken = if sandbox.bridge == 0 { assign(skb, flow, slot) != 0 } else { carry(skb, flow, slot) };
+    if !is_taken {
+        return DROP;
+    }
+    // SAFETY: a field of the context that programs may write; the helper takes any device.
+    unsafe {
+        (*skb).mark = (*skb).mark & !sandbox.mark_mask | sandbox.capture_mark;
+        if sandbox.bridge == 0 { NEXT } else { bpf_redirect(sandbox.bridge, BPF_F_INGRESS.into()) as i32 }
+    }
+}
+
 /// Not 0 when a socket takes the packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn hand_over(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const SandboxConfig, slot: u32) -> u32 {
-    // SAFETY: the verifier makes sure that a pointer is null or leads to a whole value.
-    let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
+pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u32 {
+    // SAFETY: as in `hand_over`.
+    let Some(flow) = (unsafe { flow.as_ref() }) else {
         return 0;
     };
-    let connection = connection(skb, flow);
-    let socket = if connection.is_null() { listener(slot, flow) } else { connection };
+    let found = lookup(skb, flow);
+    let socket = if found.is_null() {
+        listener(slot, flow)
+    } else {
+        // SAFETY: it is not null; the device is a field of the context.
+        if unsafe { (*found).bound_dev_if != (*skb).ifindex } {
+            // SAFETY: it was looked up above.
+            unsafe { bpf_sk_release(found.cast()) };
+            return 0;
+        }
+        found.cast()
+    };
     if socket.is_null() {
         return 0;
     }
     // SAFETY: a socket that was looked up, and is let go of here.
-    let assigned = unsafe {
+    unsafe {
         let assigned = bpf_sk_assign(skb.cast(), socket, 0);
         bpf_sk_release(socket);
-        assigned
-    };
-    if assigned != 0 {
-        return 0;
+        u32::from(assigned == 0)
     }
-    // SAFETY: a field of the context that programs may write.
-    unsafe { (*skb).mark = (*skb).mark & !sandbox.mark_mask | sandbox.capture_mark };
-    1
 }
 
-/// The socket of a connection that the packet belongs to; the caller lets go of it.
+/// Lets the bridge know whose the packet is, if there is somebody to hand it to.
 #[inline(always)]
-fn connection(skb: *mut __sk_buff, flow: &Flow) -> *mut c_void {
+fn carry(skb: *mut __sk_buff, flow: &Flow, slot: u32) -> bool {
+    let listener = listener(slot, flow);
+    if listener.is_null() {
+        return false;
+    }
+    let to = abi::carried(slot);
+    // SAFETY: a socket that was looked up; the address is as long as told.
+    unsafe {
+        bpf_sk_release(listener);
+        bpf_skb_store_bytes(skb.cast(), 0, (&raw const to).cast(), to.len() as u32, 0) == 0
+    }
+}
+
+/// The socket of a connection with the packet's addresses and ports, whosesoever; the caller lets go of it. One that has ended lately is
+/// among them (`TCP_TIME_WAIT`): the listener could open no other beside it (Linux 6.10), and the answer of the old one ends it.
+#[inline(always)]
+fn lookup(skb: *mut __sk_buff, flow: &Flow) -> *mut bpf_sock {
     let mut tuple = [0_u32; 9];
     let ports = |at: &mut u32| {
         *at = u32::from_ne_bytes({
@@ -71,16 +117,15 @@ fn connection(skb: *mut __sk_buff, flow: &Flow) -> *mut c_void {
     // SAFETY: the tuple is as long as told.
     let socket = unsafe { bpf_skc_lookup_tcp(skb.cast(), tuple.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) };
     if socket.is_null() {
-        return core::ptr::null_mut();
+        return null_mut();
     }
     // SAFETY: it is not null.
-    let state = unsafe { (*socket).state };
-    if state == LISTEN || state == TIME_WAIT {
+    if unsafe { (*socket).state } == LISTEN {
         // SAFETY: it was looked up above.
         unsafe { bpf_sk_release(socket.cast()) };
-        return core::ptr::null_mut();
+        return null_mut();
     }
-    socket.cast()
+    socket
 }
 
 /// The sandbox's listener; the caller lets go of it.

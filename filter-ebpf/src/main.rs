@@ -9,6 +9,7 @@ mod checksum;
 mod emit;
 mod flows;
 mod frame;
+mod from_bridge;
 mod from_sandbox;
 mod hand_over;
 mod judged;

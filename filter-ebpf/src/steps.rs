@@ -64,7 +64,7 @@ impl Steps for Walk<'_> {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn parse(skb: *mut __sk_buff, flow: *mut Flow) -> u32 {
+pub extern "C" fn parse(skb: *mut __sk_buff, flow: *mut Flow) -> u32 {
     // SAFETY: the verifier makes sure that the pointer is null or leads to a whole value; nobody else has it meanwhile.
     let Some(flow) = (unsafe { flow.as_mut() }) else {
         return u32::from(Reason::MalformedIp.number());

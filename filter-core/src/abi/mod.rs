@@ -5,6 +5,7 @@
 //! change of a layout or of a meaning; a daemon that finds another version pinned leaves the maps alone.
 
 mod blocks;
+mod carried;
 mod event;
 mod flow;
 mod kernel;
@@ -14,6 +15,7 @@ mod record;
 mod sandbox;
 
 pub use blocks::{BLOCK_WORDS, block, blocks};
+pub use carried::{carried, carried_slot};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
@@ -23,7 +25,7 @@ pub use record::{RECORD_RING_BYTES, Record, Recorded};
 pub use sandbox::{Mac, Prefix, Sandbox, SandboxConfig, SandboxFlags, SlotEntry};
 
 /// Version of the layouts and meanings in this module.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;

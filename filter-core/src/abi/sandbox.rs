@@ -119,8 +119,8 @@ pub struct SandboxConfig {
     pub pad: u16,
     /// The mark of packets that are handed to a local listener: what the routing rule looks for, in the bits of `mark_mask`.
     pub capture_mark: u32,
-    /// Zero.
-    pub pad_behind: u32,
+    /// Index of the bridge that the device is a port of, 0 for none: what is handed over goes to it first, see [`carried`](super::carried).
+    pub bridge: u32,
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],
     /// Addresses of the gateway, which answer ARP and neighbour discovery.
@@ -165,7 +165,7 @@ impl SandboxConfig {
         inbound_count: 0,
         pad: 0,
         capture_mark: 0,
-        pad_behind: 0,
+        bridge: 0,
         sources: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_SOURCES],
         gateways: [Address::UNSPECIFIED; Self::MAX_GATEWAYS],
         inbound: [Prefix { value: [0; 2], mask: [0; 2] }; Self::MAX_INBOUND],

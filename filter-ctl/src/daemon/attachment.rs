@@ -22,6 +22,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
         mark_mask: config.marks.mask,
         capture_mark: config.marks.capture,
         gateway_mac: Mac::new(device.gateway_mac),
+        bridge: device.bridge.unwrap_or(0),
         ..SandboxConfig::EMPTY
     };
     match &sandbox.sources {

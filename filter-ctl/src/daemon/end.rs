@@ -26,7 +26,7 @@ pub(super) fn delete(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
         return Err(error.into());
     }
     fail_point("delete.configured");
-    node.sidecar.end(record.slot);
+    node.end_names(record.slot);
     node.hold(super::node::Held { record, config, ..held });
     node.store.commit(id)?;
     fail_point("delete.committed");

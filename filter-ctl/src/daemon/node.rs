@@ -4,7 +4,7 @@ use super::config::Config;
 use super::hosts::Hosts;
 use super::index::Index;
 use super::refusal::Refusal;
-use super::sidecar::Sidecar;
+use super::sidecar::{Judged, Sidecar};
 use super::store::{Record, Store};
 use filter_core::abi::SandboxConfig;
 use filter_dataplane::{Dataplane, HookKind, Place};
@@ -142,7 +142,7 @@ impl Node {
     fn leave_out(&mut self, held: &Held, unheard: bool) {
         self.index.remove(held);
         if unheard {
-            self.sidecar.end(held.record.slot);
+            self.end_names(held.record.slot);
             self.names.write().expect("no panic under the lock").remove(&held.key());
         }
         self.unprotect(&held.sandbox);
@@ -170,12 +170,27 @@ impl Node {
     }
 
     /// Prepares the sidecar for a policy of a sandbox, if it has a part in it or had one in the last.
-    pub(super) fn prepare_names(&mut self, slot: u32, sandbox: &Sandbox, generation: u32) -> anyhow::Result<()> {
+    pub(super) fn prepare_names(
+        &mut self,
+        record: &Record,
+        kernel: &SandboxConfig,
+        sandbox: &Sandbox,
+    ) -> anyhow::Result<()> {
         let Node { sidecar, dataplane, config, .. } = self;
-        if sandbox.policy.names.is_empty() && !sidecar.has(slot) {
+        let place = record.place();
+        if sandbox.policy.names.is_empty() && !sidecar.has(place.slot) {
             return Ok(());
         }
-        sidecar.prepare(dataplane, config, slot, sandbox, generation)
+        let bridge = Some(kernel.bridge).filter(|bridge| *bridge != 0);
+        sidecar.prepare(dataplane, config, &Judged { place, bridge, sandbox, generation: record.generation })
+    }
+
+    /// Ends all that the sidecar does for a slot.
+    pub(super) fn end_names(&mut self, slot: u32) {
+        self.sidecar.end(slot);
+        if let Err(error) = self.dataplane.leave_bridge(slot) {
+            tracing::warn!(%error, slot, "a bridge keeps a program that it does not need");
+        }
     }
 
     /// Protects the addresses of a sandbox about to come, until [`Self::unprotect`]. Who is held keeps his protected by himself.

@@ -6,10 +6,10 @@ use super::store::{Pending, Record};
 use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Watcher, fail_point};
+use filter_dataplane::{Attachment, Device, Gateway, Watcher, fail_point};
 use filter_policy::{compile, validate};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     }
     let kept: BTreeSet<u64> = node.orphans.values().map(|place| place.netns_inode).collect();
     let hosts = &node.hosts;
+    node.dataplane.sweep_bridges()?;
     node.dataplane.forget_rest(&kept, |inode| hosts.survey(inode).is_some())?;
     fail_point("adopt.protected");
     Ok(())
@@ -109,7 +110,7 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
     // update: attachment and policy are both made to be what the record says.
     let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
-    let names = node.prepare_names(held.record.slot, &held.sandbox, held.record.generation);
+    let names = node.prepare_names(&held.record, &held.config, &held.sandbox);
     node.dataplane.switch(held.record.slot, &compiled)?;
     // Without the sidecar what it would judge is denied.
     if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
@@ -208,6 +209,7 @@ fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
     if node.sidecar.has_ended() {
         revive(node);
     }
+    node.dataplane.mend_bridges()?;
     let mut ids: Vec<String> = node
         .sandboxes
         .range::<str, _>((Bound::Included(from), Bound::Unbounded))
@@ -227,11 +229,15 @@ fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
 fn revive(node: &mut Node) {
     let named = |held: &&Held| !held.gone && !held.record.sealed && !held.sandbox.policy.names.is_empty();
     for held in node.sandboxes.values().filter(named).cloned().collect::<Vec<_>>() {
-        let Record { slot, generation, .. } = held.record;
-        let given = node.prepare_names(slot, &held.sandbox, generation).and_then(|()| node.sidecar.commit(slot));
-        if let Err(error) = given {
-            tracing::error!(id = %held.sandbox.id, "its names are of no use: {error:#}");
-        }
+        give_names(node, &held);
+    }
+}
+
+/// Gives the sidecar the names of a policy that is in force.
+fn give_names(node: &mut Node, held: &Held) {
+    let prepared = node.prepare_names(&held.record, &held.config, &held.sandbox);
+    if let Err(error) = prepared.and_then(|()| node.sidecar.commit(held.record.slot)) {
+        tracing::error!(id = %held.sandbox.id, "its names are of no use: {error:#}");
     }
 }
 
@@ -263,7 +269,7 @@ fn sweep(node: &mut Node, id: &str) -> anyhow::Result<()> {
 pub(super) fn follow_gateway(
     node: &mut Node,
     id: &str,
-    (gateway_mac, gateway): ([u8; 6], Vec<IpAddr>),
+    Gateway { mac: gateway_mac, addresses: gateway, bridge }: Gateway,
 ) -> anyhow::Result<()> {
     let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone).cloned() else {
         return Ok(());
@@ -277,6 +283,7 @@ pub(super) fn follow_gateway(
         netns_inode: *netns_inode,
         gateway_mac,
         gateway,
+        bridge,
         up: true,
     };
     let mut config = attachment(&node.config, &held.sandbox, &device, *incarnation);
@@ -285,14 +292,22 @@ pub(super) fn follow_gateway(
     }
     if config != held.config {
         node.dataplane.configure(held.record.slot, &config)?;
-        node.hold(Held { config, ..held });
+        let held = Held { config, ..held };
+        if node.sidecar.has(held.record.slot) {
+            give_names(node, &held);
+        }
+        node.hold(held);
     }
     Ok(())
 }
 
 /// The gateway that the kernel was told of last.
-fn known_gateway(config: &SandboxConfig) -> ([u8; 6], Vec<IpAddr>) {
+fn known_gateway(config: &SandboxConfig) -> Gateway {
     let gateways = &config.gateways[..usize::from(config.gateway_count)];
     let address = |address: &Address| Ipv6Addr::from(address.octets()).to_canonical();
-    (config.gateway_mac.bytes(), gateways.iter().map(address).collect())
+    Gateway {
+        mac: config.gateway_mac.bytes(),
+        addresses: gateways.iter().map(address).collect(),
+        bridge: Some(config.bridge).filter(|bridge| *bridge != 0),
+    }
 }

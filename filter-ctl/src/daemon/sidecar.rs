@@ -4,10 +4,10 @@
 
 use super::config::Config;
 use anyhow::{Context, Result, bail};
-use filter_dataplane::{Dataplane, Namespace};
-use filter_policy::{Attach, Sandbox};
+use filter_dataplane::{Dataplane, Place};
+use filter_policy::{Attach, NetnsRef, Sandbox};
 use filter_sidecar::protocol::{self, Denied, Order, Policy, Word};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::net::{IpAddr, TcpListener};
@@ -37,12 +37,24 @@ pub(super) struct Sidecar {
     denied: broadcast::Sender<Denied>,
 }
 
+/// A sandbox whose connections it is to judge.
+pub(super) struct Judged<'a> {
+    /// Where it is attached.
+    pub place: Place,
+    /// The bridge that its device is a port of.
+    pub bridge: Option<u32>,
+    /// Its document.
+    pub sandbox: &'a Sandbox,
+    /// The generation of its policy.
+    pub generation: u32,
+}
+
 struct Running {
     child: Child,
     control: UnixStream,
     answers: Receiver<Word>,
-    /// Slots that it has listeners of.
-    slots: BTreeSet<u32>,
+    /// Slots that it has listeners of, and the device that these are bound to.
+    slots: BTreeMap<u32, u32>,
     /// It did not answer: answers and orders do not belong together any more.
     hangs: bool,
 }
@@ -60,27 +72,20 @@ impl Sidecar {
 
     /// Whether it has anything of a slot.
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.running.as_ref().is_some_and(|running| running.slots.contains(&slot))
+        self.running.as_ref().is_some_and(|running| running.slots.contains_key(&slot))
     }
 
-    /// Gives it the names of a slot's policy of a generation, which it is to judge by from [`Self::commit`] on.
+    /// Gives it the names of a sandbox's policy, which it is to judge by from [`Self::commit`] on.
     ///
     /// # Errors
     /// When it cannot be started, does not answer, or the listeners cannot be opened.
-    pub(super) fn prepare(
-        &mut self,
-        dataplane: &mut Dataplane,
-        config: &Config,
-        slot: u32,
-        sandbox: &Sandbox,
-        generation: u32,
-    ) -> Result<()> {
+    pub(super) fn prepare(&mut self, dataplane: &mut Dataplane, config: &Config, judged: &Judged<'_>) -> Result<()> {
         self.notice_end();
         let running = match &mut self.running {
             Some(running) => running,
             none => none.insert(Running::start(config, self.denied.clone())?),
         };
-        let prepared = running.prepare(dataplane, config, slot, sandbox, generation);
+        let prepared = running.prepare(dataplane, config, judged);
         self.unless_hung(prepared)
     }
 
@@ -132,7 +137,7 @@ impl Sidecar {
     }
 
     fn order(&mut self, slot: u32, order: &Order) -> Result<()> {
-        let Some(running) = self.running.as_mut().filter(|running| running.slots.contains(&slot)) else {
+        let Some(running) = self.running.as_mut().filter(|running| running.slots.contains_key(&slot)) else {
             return Ok(());
         };
         let carried_out = running.order(order, &[]);
@@ -178,7 +183,7 @@ impl Running {
                 }
             }
         });
-        let mut running = Running { child, control, answers, slots: BTreeSet::new(), hangs: false };
+        let mut running = Running { child, control, answers, slots: BTreeMap::new(), hangs: false };
         running.order(&Order::Resolve { by: resolvers(config)? }, &[])?;
         Ok(running)
     }
@@ -187,21 +192,24 @@ impl Running {
         &mut self,
         dataplane: &mut Dataplane,
         config: &Config,
-        slot: u32,
-        sandbox: &Sandbox,
-        generation: u32,
+        Judged { place, bridge, sandbox, generation }: &Judged<'_>,
     ) -> Result<()> {
-        if !self.slots.contains(&slot) {
-            let listeners = dataplane.listen(slot, &namespace(sandbox)?, config.marks.into())?;
+        let (slot, by) = (place.slot, bridge.unwrap_or(place.ifindex));
+        if self.slots.get(&slot).is_some_and(|bound| *bound != by) {
+            self.order(&Order::End { slot }, &[])?;
+            self.slots.remove(&slot);
+        }
+        if !self.slots.contains_key(&slot) {
+            let listeners = dataplane.listen(*place, netns(sandbox), *bridge, config.marks.into())?;
             let descriptors = listeners.each_ref().map(TcpListener::as_fd);
             self.order(&Order::Begin { slot, id: sandbox.id.to_string() }, &descriptors)?;
-            self.slots.insert(slot);
+            self.slots.insert(slot, by);
         }
         // Nothing passes that a rule or a proxy was to have a hand in.
         let is_alone = sandbox.policy.transforms.is_empty() && sandbox.policy.egress_proxy.is_none();
         let names = sandbox.policy.names.iter().filter(|_| is_alone);
         let policy = Policy {
-            generation,
+            generation: *generation,
             names: names.map(|entry| entry.value.to_string()).collect(),
             opened: config.operator.open_ranges.clone(),
         };
@@ -242,11 +250,10 @@ fn resolvers(config: &Config) -> Result<Vec<IpAddr>> {
     Ok(known.nameservers.iter().map(IpAddr::from).collect())
 }
 
-/// The namespace of a sandbox's device.
-fn namespace(sandbox: &Sandbox) -> Result<Namespace> {
-    let netns = match &sandbox.attach {
+/// The namespace of a sandbox's device, as the document names it.
+fn netns(sandbox: &Sandbox) -> Option<&NetnsRef> {
+    match &sandbox.attach {
         Attach::Interface { netns, .. } => netns.as_ref(),
         _ => None,
-    };
-    Ok(Namespace::find_or_own(netns)?)
+    }
 }

@@ -27,7 +27,7 @@ pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &De
         return Err(failed("its network namespace was replaced by another one meanwhile".to_owned()));
     }
     let tc = Tc::new(&namespace, spot.place.ifindex);
-    let known = Hook::ALL.map(|hook| Mark::read(&spot.pins.link(spot.place.slot, hook)));
+    let known = Hook::ALL.map(|hook| Mark::read(&Spot { hook, ..*spot }.path()));
     let made_qdisc = !tc.has_clsact()?.map_err(refused)? || known.into_iter().flatten().any(|mark| mark.made_qdisc);
     Mark { netns_inode: spot.place.netns_inode, ifindex: spot.place.ifindex, made_qdisc }.write(&spot.path())?;
     fail_point(format_args!("attach.{}.pinned", spot.hook.program()));
@@ -83,7 +83,7 @@ pub(super) fn state(spot: &Spot<'_>) -> Result<Attachment, Error> {
 /// # Errors
 /// What the kernel refused.
 pub(crate) fn take_down(pin: &Path) -> Result<(), Error> {
-    let hook = Hook::ALL.into_iter().find(|hook| pin.to_string_lossy().ends_with(hook.program()));
+    let hook = Hook::EVERYWHERE.into_iter().find(|hook| pin.to_string_lossy().ends_with(hook.program()));
     let (Some(Mark { netns_inode, ifindex, made_qdisc }), Some(hook)) = (Mark::read(pin), hook) else {
         return Ok(());
     };

@@ -1,6 +1,6 @@
-//! The two hooks of a sandbox's device, and the two ways of having a program there.
+//! The two hooks of a sandbox's device and the one of its bridge, and the two ways of having a program there.
 //!
-//! What is pinned at `links/SLOT-HOOK` tells which way a hook has: a TCX link pins itself; a filter of a clsact qdisc cannot be
+//! What is pinned at `links/SLOT-HOOK`, of a bridge at `links/bridge-NAMESPACE-INDEX-HOOK`, tells which way a hook has: a TCX link pins itself; a filter of a clsact qdisc cannot be
 //! pinned, so a symbolic link there tells where it is. Either goes on without this process.
 
 mod clsact;
@@ -41,36 +41,41 @@ impl HookKind {
     }
 }
 
-/// A hook on a sandbox's device.
+/// A hook on a sandbox's device or its bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     /// tc egress: packets towards the sandbox.
     ToSandbox,
     /// tc ingress: packets from the sandbox.
     FromSandbox,
+    /// tc ingress of a bridge: what its ports hand over.
+    FromBridge,
 }
 
 impl Hook {
-    /// All hooks, in the order in which they are attached: a sandbox whose packets are judged can be answered only by what is.
+    /// All hooks of a sandbox's device, in the order in which they are attached: a sandbox whose packets are judged can be answered only by what is.
     pub(crate) const ALL: [Hook; 2] = [Hook::ToSandbox, Hook::FromSandbox];
+    /// The hooks of all devices.
+    pub(crate) const EVERYWHERE: [Hook; 3] = [Hook::ToSandbox, Hook::FromSandbox, Hook::FromBridge];
 
     /// Name of the program.
     pub(crate) fn program(self) -> &'static str {
         match self {
             Hook::ToSandbox => "to_sandbox",
             Hook::FromSandbox => "from_sandbox",
+            Hook::FromBridge => "from_bridge",
         }
     }
 
     pub(crate) fn attach_type(self) -> TcAttachType {
         match self {
             Hook::ToSandbox => TcAttachType::Egress,
-            Hook::FromSandbox => TcAttachType::Ingress,
+            Hook::FromSandbox | Hook::FromBridge => TcAttachType::Ingress,
         }
     }
 }
 
-/// A hook of the device that a slot stands for.
+/// A hook of the device that a slot stands for, or of the bridge at a place without one.
 pub(crate) struct Spot<'a> {
     pub pins: &'a Pins,
     pub place: Place,
@@ -129,7 +134,11 @@ impl Spot<'_> {
     }
 
     fn path(&self) -> PathBuf {
-        self.pins.link(self.place.slot, self.hook)
+        let Place { slot, netns_inode, ifindex } = self.place;
+        match self.hook {
+            Hook::FromBridge => self.pins.bridge(netns_inode, ifindex),
+            hook => self.pins.link(slot, hook),
+        }
     }
 
     fn failed(&self, device: &str, action: &'static str) -> impl Fn(String) -> Error + use<> {
@@ -139,6 +148,9 @@ impl Spot<'_> {
 
     /// What an error calls it when the device's name is not known.
     fn label(&self) -> String {
-        format!("{} of slot {}", self.hook.program(), self.place.slot)
+        match self.hook {
+            Hook::FromBridge => format!("{} of device {}", self.hook.program(), self.place.ifindex),
+            hook => format!("{} of slot {}", hook.program(), self.place.slot),
+        }
     }
 }

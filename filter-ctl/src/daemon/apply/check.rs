@@ -6,9 +6,10 @@ use crate::daemon::node::{Held, Node, prefixes};
 use crate::daemon::reconcile;
 use crate::daemon::refusal::Refusal;
 use filter_dataplane::{Device, Error, Place};
-use filter_policy::{Problem, Sandbox, validate};
+use filter_policy::{Problem, Sandbox, Sources, validate};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Why a document cannot be planned.
 pub(super) enum Obstacle {
@@ -78,7 +79,36 @@ pub(super) fn check(
             None => problem,
         });
     }
+    if let Some(problem) = unnamed(&sandbox, &device) {
+        return refuse(match lines {
+            Some(lines) => {
+                let line = lines.line(&problem.field);
+                problem.at(&lines.file, line)
+            }
+            None => problem,
+        });
+    }
     Ok((sandbox, device, held))
+}
+
+/// What keeps connections at a port of a bridge from being judged by name: the bridge tells whose they are by their addresses, and the host
+/// answers them.
+fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
+    if sandbox.policy.names.is_empty() || device.bridge.is_none() {
+        return None;
+    }
+    let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if device.gateway.iter().all(is_link_local) {
+        let message = format!("{} is a port of a bridge on which the host has no address: no names there", device.name);
+        return Some(Problem::error("attach", message).hint("give the bridge an address, or allow addresses only"));
+    }
+    if sandbox.sources == Sources::Any {
+        let message = "any: at a port of a bridge, connections for names are told apart by their addresses";
+        return Some(
+            Problem::error("addresses", message.to_owned()).hint("list its addresses, or allow addresses only"),
+        );
+    }
+    None
 }
 
 /// Lets go of what vanished without a look since: an index, and even a namespace's inode, may be another device's by now.

@@ -127,7 +127,7 @@ impl Job {
             node.store.drop_prepared(self.id());
             // The slot of what was not there before may be another's next.
             match self.work {
-                Work::Create => node.sidecar.end(next.record.slot),
+                Work::Create => node.end_names(next.record.slot),
                 _ => node.sidecar.forget(next.record.slot),
             }
         }

@@ -166,8 +166,8 @@ impl Round {
     fn prepare_names(&mut self, node: &mut Node, work: Work) {
         for at in self.prepared(work) {
             let Job { call, plan, .. } = &self.jobs[at];
-            let Some(Next { record, .. }) = self.jobs[at].next() else { continue };
-            if let Err(error) = node.prepare_names(record.slot, &plan.sandbox, record.generation) {
+            let Some(Next { record, config, .. }) = self.jobs[at].next() else { continue };
+            if let Err(error) = node.prepare_names(record, config, &plan.sandbox) {
                 self.fail(*call, error.into());
             }
         }

@@ -39,7 +39,7 @@ fn switch(node: &mut Node, next: Held) -> Result<(), Error> {
     let compiled = compile(&next.sandbox.policy, &node.config.operator, next.record.generation);
     let sandbox = next.sandbox.clone();
     let slot = next.record.slot;
-    if let Err(error) = node.prepare_names(slot, &sandbox, next.record.generation) {
+    if let Err(error) = node.prepare_names(&next.record, &next.config, &sandbox) {
         tracing::error!(id = %sandbox.id, "its names: {error:#}");
     }
     let switched = node

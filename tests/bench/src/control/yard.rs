@@ -42,6 +42,7 @@ impl Yard {
                 netns_inode: inode,
                 gateway_mac: link.mac.context("a device without an address")?,
                 gateway: Vec::new(),
+                bridge: None,
                 up: false,
             })
         };

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use test_packets::{Offload, RawSocket};
-use test_scenarios::{Outcome, Probe, SOON, Stage, http, ping, udp};
-use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, get_named, http, ping, udp};
+use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Node, UdpProbe, wait_until};
 
 const BRIDGE_MAC: &str = "02:00:00:00:bb:01";
@@ -23,7 +23,8 @@ struct Bridge {
 
 impl Bridge {
     fn new(name: &str) -> Result<Bridge> {
-        let stage = Stage::new(name)?;
+        let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+        let stage = Stage::with(name, &Setup { config: &config, resolvers: &[GOOGLE.into()], ..Setup::default() })?;
         let (one, two) = (stage.world.node("one")?, stage.world.node("two")?);
         let host = stage.world.host();
         host.ip_batch(&format!(
@@ -110,6 +111,7 @@ fn everything_with_bridge_nf(name: &str, value: &str) -> Result<()> {
     let (host, one) = (bridge.stage.world.host(), &bridge.one);
     let switches = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
     host.sysctls(&switches.map(|switch| (switch, value)))?;
+    named(&bridge)?;
     bridge.stage.daemon.apply(&format!(
         "version: 1\nid: port2\nattach: {{ interface: port2 }}\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
          network: {{ denyOut: [\"0.0.0.0/0\"], allowOut: [{WEB}, \"{WEB6}\", 198.51.101.3, \"2001:db8:a0ff::3\"] }}\n"
@@ -153,6 +155,63 @@ fn everything_with_bridge_nf(name: &str, value: &str) -> Result<()> {
         assert_eq!(is.trim(), value, "{switch}");
     }
     Ok(())
+}
+
+/// Both sandboxes have names, each its own: the bridge gives each connection to the listener of the port that it came by.
+fn named(bridge: &Bridge) -> Result<()> {
+    let apply = |one: &str, two: &str| {
+        let document = |number, network| {
+            format!(
+                "version: 1\nid: port{number}\nattach: {{ interface: port{number} }}\n\
+                 addresses: [198.51.101.{number}, \"2001:db8:a0ff::{number}\"]\nnetwork: {{ {network} }}\n"
+            )
+        };
+        bridge.stage.daemon.apply(&format!("{}---\n{}", document(2, one), document(3, two)))
+    };
+    let names = |name| format!("denyOut: [\"0.0.0.0/0\"], allowOut: [{name}]");
+    apply(&names("one.example.test"), &names("two.example.test"))?;
+    let mut wire = bridge.stage.world.host().sniff("up0")?;
+    for nowhere in [address("203.0.113.99"), address("2001:db8:10::99")] {
+        for (node, own, other) in [
+            (&bridge.one, "one.example.test", "two.example.test"),
+            (&bridge.two, "two.example.test", "one.example.test"),
+        ] {
+            for scheme in ["http", "https"] {
+                assert_eq!(
+                    get_named(node, scheme, own, nowhere)?,
+                    (0, format!("{WEB}\n")),
+                    "{scheme} {own} at {nowhere}"
+                );
+            }
+            let (code, body) = get_named(node, "http", other, nowhere)?;
+            assert!(code == 0 && body.contains("egress_denied"), "{other}: {code} {body:?}");
+            assert_eq!(get_named(node, "https", other, nowhere)?.0, 35, "{other}: no alert");
+        }
+        assert_eq!(wire.count_to(nowhere)?, 0, "something to {nowhere} left");
+    }
+    assert_eq!(bridge.counted(Reason::SidecarUnavailable)?, 0);
+    apply("", "").map(drop)
+}
+
+#[test]
+fn a_bridge_on_which_the_host_has_no_address_has_no_names() -> Result<()> {
+    let stage = Stage::new("nobridge")?;
+    let (host, one) = (stage.world.host(), stage.world.node("one")?);
+    host.ip_batch(&format!(
+        "link add br0 type bridge\nlink set br0 up\nlink add port2 type veth peer name eth0 netns {}\n\
+         link set port2 master br0 up\n",
+        one.name()
+    ))?;
+    let document = |addresses: &str| {
+        format!(
+            "version: 1\nid: port2\nattach: {{ interface: port2 }}\naddresses: {addresses}\n\
+             network: {{ denyOut: [\"0.0.0.0/0\"], allowOut: [example.test] }}\n"
+        )
+    };
+    stage.daemon.refuses(&document("[198.51.101.2]"))?.says(&["port2", "no address", "give the bridge an address"]);
+    host.ip("address add 198.51.101.1/24 dev br0")?;
+    stage.daemon.refuses(&document("any"))?.says(&["addresses", "list its addresses"]);
+    stage.daemon.apply(&document("[198.51.101.2]")).map(drop)
 }
 
 /// What a bridge floods to every port carries nothing of the sandbox's beside the question itself.

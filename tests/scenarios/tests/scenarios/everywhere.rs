@@ -11,8 +11,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 use test_packets::{self as packet, Frame, Offload, RawSocket};
-use test_scenarios::{Outcome, SOON, Stage, http, https, marked, ping, udp};
-use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_scenarios::{Outcome, SOON, Setup, Stage, get_named, http, https, marked, ping, udp};
+use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, Node, UdpProbe, wait_until};
 
 const ONE: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10", "10.1.2.3"]"#;
@@ -35,9 +35,14 @@ struct Place {
     _rack: Option<Rack>,
 }
 
+fn stage(name: &str) -> Result<Stage> {
+    let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+    Stage::with(name, &Setup { config: &config, resolvers: &[GOOGLE.into()], ..Setup::default() })
+}
+
 #[test]
 fn a_routed_veth() -> Result<()> {
-    let stage = Stage::new("allveth")?;
+    let stage = stage("allveth")?;
     let (a, host) = (stage.a.clone(), stage.world.host().clone());
     let place = Place {
         sandbox: (*a).clone(),
@@ -56,7 +61,7 @@ fn a_routed_veth() -> Result<()> {
 
 #[test]
 fn a_tap_device() -> Result<()> {
-    let stage = Stage::new("alltap")?;
+    let stage = stage("alltap")?;
     let guest = tap::Guest::new(&stage)?;
     let shown = guest.node.run(&["cat", "/sys/class/net/eth0/address"])?.stdout;
     // The file system of the namespace that the test runs in is not the guest's: ask the device itself.
@@ -79,7 +84,7 @@ fn a_tap_device() -> Result<()> {
 
 #[test]
 fn a_port_of_a_bridge() -> Result<()> {
-    let stage = Stage::new("allbridge")?;
+    let stage = stage("allbridge")?;
     let (host, sandbox) = (stage.world.host().clone(), stage.world.node("one")?);
     host.ip_batch(&format!(
         "link add br0 address 02:00:00:00:bb:01 type bridge\naddress add 198.51.101.1/24 dev br0\n\
@@ -109,7 +114,7 @@ fn a_port_of_a_bridge() -> Result<()> {
 
 #[test]
 fn a_device_inside_a_namespace() -> Result<()> {
-    let stage = Stage::new("allinside")?;
+    let stage = stage("allinside")?;
     let (rack, a) = (Rack::new(&stage)?, stage.a.clone());
     let mac_of = |node: &Node, device: &str| -> Result<[u8; 6]> {
         let shown = node.ip(&format!("-brief link show dev {device}"))?.stdout;
@@ -150,6 +155,7 @@ impl Place {
         self.nothing_comes_in_but_answers_and_marked().context("inbound")?;
         self.who_is_named_may_open().context("inboundFrom")?;
         self.an_update_cuts_at_once().context("update")?;
+        self.names_lead_where_they_are().context("names")?;
         self.the_end_seals().context("end")
     }
 
@@ -347,6 +353,24 @@ impl Place {
         self.apply("", ONE)?;
         assert!(streams.iter().all(|stream| stream.grows(SOON)), "it is allowed again");
         Ok(())
+    }
+
+    /// Wherever the sandbox believes that names are: allowed ones are dialled where they are, others refused, and nothing goes there.
+    fn names_lead_where_they_are(&self) -> Result<()> {
+        self.apply("", r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test"]"#)?;
+        let mut wire = self.host.sniff(self.uplink)?;
+        for nowhere in [address("203.0.113.99"), address("2001:db8:10::99")] {
+            for scheme in ["http", "https"] {
+                let got = get_named(&self.sandbox, scheme, "example.test", nowhere)?;
+                assert_eq!(got, (0, format!("{WEB}\n")), "{scheme} at {nowhere}");
+            }
+            let (code, body) = get_named(&self.sandbox, "http", "example.org", nowhere)?;
+            assert!(code == 0 && body.contains("egress_denied"), "{code} {body:?}");
+            assert_eq!(get_named(&self.sandbox, "https", "example.org", nowhere)?.0, 35, "a fatal alert");
+            assert_eq!(wire.count_to(nowhere)?, 0, "something to {nowhere} left");
+        }
+        assert_eq!(self.counted(Reason::SidecarUnavailable)?, 0);
+        self.apply("", ONE)
     }
 
     fn the_end_seals(&self) -> Result<()> {

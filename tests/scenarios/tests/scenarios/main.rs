@@ -15,6 +15,7 @@ mod handed_over;
 mod http_connections;
 mod http_peers;
 mod http_requests;
+mod identity;
 mod inbound;
 mod lifecycle;
 mod lists;
