@@ -4,13 +4,32 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{build, tool, tool::Tool};
+use crate::{build, setup, tool, tool::Tool};
 
 /// What is measured, and how.
 #[derive(clap::Subcommand)]
 pub(crate) enum Benchmark {
     /// What a packet and an update cost, beside their floors and rivals; writes docs/benchmarks.md
     Kernel(Kernel),
+    /// What a connection costs that is judged by its name, beside nginx, haproxy and sniproxy; writes docs/benchmarks.md
+    Names(Names),
+}
+
+/// Options of the benchmark of names.
+#[derive(clap::Args)]
+pub(crate) struct Names {
+    /// Measure for about a minute; writes nothing
+    #[arg(long)]
+    short: bool,
+    /// How long connections are measured, building included
+    #[arg(long, value_name = "N")]
+    seconds: Option<u32>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write nothing to docs
+    #[arg(long)]
+    dry: bool,
 }
 
 /// Options of the kernel's benchmark.
@@ -46,7 +65,37 @@ pub(crate) fn short() -> Result<()> {
 
 /// Becomes the benchmark, so that an interrupt reaches it.
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
-    let Benchmark::Kernel(options) = benchmark;
+    match benchmark {
+        Benchmark::Kernel(options) => kernel(options),
+        Benchmark::Names(options) => names(options),
+    }
+}
+
+fn names(options: &Names) -> Result<ExitCode> {
+    setup::ensure_rivals()?;
+    build::kernel_program(&build::Options::default())?;
+    let packages = ["filter-bench", "filter-sidecar"].map(|name| ["--package", name]);
+    Tool::cargo("build")
+        .arg("--release")
+        .args(packages.as_flattened())
+        .args(["--bin", "bench", "--bin", "filter-sidecar"])
+        .run()?;
+    let mut bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?.arg("names");
+    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
+        if given {
+            bench = bench.arg(flag);
+        }
+    }
+    if let Some(seconds) = options.seconds {
+        bench = bench.args(["--seconds", &seconds.to_string()]);
+    }
+    if !options.short && !options.dry {
+        bench = bench.arg("--write").arg(DOCS);
+    }
+    bench.become_it()
+}
+
+fn kernel(options: &Kernel) -> Result<ExitCode> {
     let docs = Path::new(DOCS);
     let mut bench = built()?.args(["--program", &options.program]);
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {

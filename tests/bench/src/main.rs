@@ -5,6 +5,7 @@ mod chart;
 mod control;
 mod figure;
 mod kernel;
+mod names;
 mod private;
 mod probe;
 mod report;
@@ -22,6 +23,11 @@ use std::process::ExitCode;
 enum Benchmark {
     /// What a packet and an update cost
     Kernel(kernel::Arguments),
+    /// What a connection costs that is judged by its name
+    Names(names::Arguments),
+    /// Copies connections, for the benchmark of names
+    #[command(hide = true)]
+    Copy(names::copy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -29,8 +35,11 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("daemon") {
         return filter_ctl::cli::main();
     }
-    let Benchmark::Kernel(arguments) = Benchmark::parse();
-    let done = private::enter().and_then(|()| kernel::run(&arguments));
+    let done = match Benchmark::parse() {
+        Benchmark::Kernel(arguments) => private::enter().and_then(|()| kernel::run(&arguments)),
+        Benchmark::Names(arguments) => private::enter().and_then(|()| names::run(&arguments)),
+        Benchmark::Copy(arguments) => names::copy::run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
     done.unwrap_or_else(|error| {
         eprintln!("\nerror: {error:#}");
         ExitCode::FAILURE

@@ -36,6 +36,12 @@ pub(super) fn ensure(rustup: Option<KernelCompiler>) -> Result<KernelCompiler> {
     Ok(KernelCompiler::Debian { version, llvm })
 }
 
+/// Installs those of the programs that are missing.
+pub(super) fn ensure_tools(tools: &[packages::Tool]) -> Result<()> {
+    let wanted: Vec<&str> = tools.iter().flat_map(|tool| tool.debian).copied().collect();
+    install(&missing(&wanted)?, &mut Lists::AsTheyWere)
+}
+
 /// apt's lists of what there is: they are brought up to date once, and only when something is missing.
 #[derive(PartialEq)]
 enum Lists {

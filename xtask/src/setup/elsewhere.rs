@@ -1,6 +1,6 @@
 //! Elsewhere than on Debian nothing is installed: what is missing is listed, with the one command for each.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::{
     packages::{TOOLS, Tool},
@@ -14,12 +14,23 @@ pub(super) fn check(rustup: Option<KernelCompiler>) -> Result<KernelCompiler> {
     if rustup.is_none() {
         missing.extend(toolchain::missing_from_rustup());
     }
-    let absent = TOOLS.iter().filter(|tool| tool::find(tool.program).is_none());
-    missing.extend(absent.map(|tool| (tool.program, command(tool))));
+    missing.extend(absent(TOOLS));
     match rustup {
         Some(compiler) if missing.is_empty() => Ok(compiler),
         _ => bail!("this is not Debian, so nothing was installed. Missing:\n{}", table(&missing)),
     }
+}
+
+/// Checks that programs are there.
+pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<(&str, String)> = absent(tools).collect();
+    ensure!(missing.is_empty(), "this is not Debian, so nothing was installed. Missing:\n{}", table(&missing));
+    Ok(())
+}
+
+/// Those that are not there, and how to install them.
+fn absent(tools: &[Tool]) -> impl Iterator<Item = (&'static str, String)> {
+    tools.iter().filter(|tool| tool::find(tool.program).is_none()).map(|tool| (tool.program, command(tool)))
 }
 
 fn command(tool: &Tool) -> String {

@@ -23,3 +23,8 @@ pub(crate) fn ensure() -> Result<KernelCompiler> {
     let rustup = toolchain::rustup_nightly();
     if debian::is_here() { debian::ensure(rustup) } else { elsewhere::check(rustup) }
 }
+
+/// Makes sure that those are there whom the benchmark of names holds the filter against.
+pub(crate) fn ensure_rivals() -> Result<()> {
+    if debian::is_here() { debian::ensure_tools(packages::RIVALS) } else { elsewhere::check_tools(packages::RIVALS) }
+}

@@ -55,6 +55,12 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "iperf3", debian: &["iperf3"], fedora: "iperf3", arch: "iperf3" },
 ];
 
+/// The programs that only `cargo xtask bench names` runs: what the filter stands beside there.
+pub(super) const RIVALS: &[Tool] = &[
+    Tool { program: "haproxy", debian: &["haproxy"], fedora: "haproxy", arch: "haproxy" },
+    Tool { program: "sniproxy", debian: &["sniproxy"], fedora: "sniproxy", arch: "sniproxy" },
+];
+
 /// Services that come with what is installed: (Debian's package, service). One that `setup` brings in is neither started
 /// nor enabled: the tests start the program themselves, inside their own namespaces. One that was there is left alone.
-pub(super) const SERVICES: &[(&str, &str)] = &[("nginx", "nginx")];
+pub(super) const SERVICES: &[(&str, &str)] = &[("nginx", "nginx"), ("haproxy", "haproxy"), ("sniproxy", "sniproxy")];

@@ -8,14 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Applies documents in one call.
-pub(super) fn apply(socket: &Path, documents: &[Value]) -> Result<ApplyReply> {
+pub(crate) fn apply(socket: &Path, documents: &[Value]) -> Result<ApplyReply> {
     let documents: Vec<Value> = documents.iter().map(|document| json!({ "document": document })).collect();
     let body = json!({ "documents": documents }).to_string();
     serde_json::from_str(&ask(socket, "POST", "/v1/apply", &body)?).context("the daemon's answer cannot be read")
 }
 
 /// Whether the daemon answers.
-pub(super) fn is_there(socket: &Path) -> bool {
+pub(crate) fn is_there(socket: &Path) -> bool {
     ask(socket, "GET", "/v1/health", "").is_ok()
 }
 

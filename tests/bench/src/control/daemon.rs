@@ -1,8 +1,8 @@
 //! A daemon of the benchmark's own: this program under another name of its first argument.
 
 use super::api;
-use super::yard::Yard;
 use crate::private::BPFFS;
+use crate::world::Netns;
 use anyhow::{Context, Result, bail};
 use filter_dataplane::purge;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// How long it may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A daemon in a yard's namespace. It ends with the program, however that ends.
-pub(super) struct Daemon {
+/// A daemon in a namespace. It ends with the program, however that ends.
+pub(crate) struct Daemon {
     child: Child,
     dir: PathBuf,
     pin_dir: PathBuf,
@@ -23,7 +23,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts one with `config` as the operator's configuration, and waits until it answers. Call it on the main thread: the kernel ends a daemon with the thread that started it.
-    pub(super) fn start(name: &str, yard: &Yard, config: &str) -> Result<Daemon> {
+    pub(crate) fn start(name: &str, netns: &Netns, config: &str) -> Result<Daemon> {
+        Daemon::start_on(name, netns, config, None)
+    }
+
+    /// As [`Self::start`], on one CPU only.
+    pub(crate) fn start_on(name: &str, netns: &Netns, config: &str, cpu: Option<usize>) -> Result<Daemon> {
         let dir = std::env::temp_dir().join(format!("sandbox-filter-bench-{}-{name}", id()));
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let pin_dir = Path::new(BPFFS).join(format!("control-{name}"));
@@ -31,7 +36,8 @@ impl Daemon {
         fs::write(&file, config)?;
         let log = File::create(dir.join("log"))?;
         let child = Command::new("nsenter")
-            .arg(format!("--net={}", yard.netns.path().display()))
+            .arg(format!("--net={}", netns.path().display()))
+            .args(cpu.map(|cpu| ["taskset".into(), "--cpu-list".into(), cpu.to_string()]).into_iter().flatten())
             .args(["setpriv", "--pdeathsig", "KILL"])
             .arg(std::env::current_exe()?)
             .arg("daemon")
@@ -59,8 +65,13 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.join("socket")
     }
 }

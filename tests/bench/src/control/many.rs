@@ -20,7 +20,7 @@ const COMPARED: usize = 5;
 
 pub(super) fn measure() -> Result<Section> {
     let yard = Yard::new(SANDBOXES)?;
-    let daemon = Daemon::start("many", &yard, "hook: clsact\n")?;
+    let daemon = Daemon::start("many", &yard.netns, "hook: clsact\n")?;
     let socket = daemon.socket();
     let mut times = Vec::new();
     for first in (0..SANDBOXES).step_by(AT_ONCE as usize) {

@@ -1,7 +1,7 @@
 //! What updates, memory and many sandboxes cost.
 
-mod api;
-mod daemon;
+pub(crate) mod api;
+pub(crate) mod daemon;
 mod freeing;
 mod lists;
 mod many;

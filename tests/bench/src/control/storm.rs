@@ -21,7 +21,7 @@ const STORMS: u32 = 5;
 
 pub(super) fn measure() -> Result<Section> {
     let yard = Yard::new(SANDBOXES)?;
-    let daemon = Daemon::start("storm", &yard, "")?;
+    let daemon = Daemon::start("storm", &yard.netns, "")?;
     let socket = daemon.socket();
     let documents: Vec<_> = (0..SANDBOXES).map(|at| document(at, 0)).collect();
     api::apply(&socket, &documents)?;

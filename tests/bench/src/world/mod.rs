@@ -41,7 +41,7 @@ pub(crate) const ROUTER: [(Ipv4Addr, u8); 3] =
     [(LANES[0].gateway, 30), (LANES[1].gateway, 30), (Ipv4Addr::new(10, 99, 0, 1), 30)];
 
 /// Anybody: the server has every address.
-const SOMEBODY: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 1);
+pub(crate) const SOMEBODY: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 1);
 /// After so long a path that carries nothing never will.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How soon a new path is tried again.
@@ -80,8 +80,8 @@ pub(crate) struct World {
     pub(crate) listener: TcpListener,
     /// Where the filter is.
     pub(crate) router: Netns,
-    /// Where the server is, which nobody needs by name.
-    _server: Netns,
+    /// Where the server is.
+    pub(crate) server: Netns,
 }
 
 impl World {
@@ -113,7 +113,7 @@ impl World {
         nix::sys::socket::setsockopt(&receiver, nix::sys::socket::sockopt::RcvBufForce, &(8 << 20))?;
         receiver.set_nonblocking(true)?;
         listener.set_nonblocking(true)?;
-        let world = World { clients, receiver, listener, router, _server: server };
+        let world = World { clients, receiver, listener, router, server };
         world.clients.iter().try_for_each(|client| client.wait(&world.receiver))?;
         Ok(world)
     }
