@@ -126,6 +126,8 @@ reasons! {
     UnjudgedProtocol = 47, "unjudged-protocol";
     /// An allowed name has protected addresses only.
     ProtectedName = 48, "protected-name";
+    /// The sandbox has as many connections in the sidecar as it may.
+    ConnectionLimit = 49, "connection-limit";
 
     /// The device belongs to no sandbox of this daemon.
     UnknownDevice = 50, "unknown-device";

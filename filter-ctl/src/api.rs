@@ -203,7 +203,7 @@ pub struct CounterStatus {
     pub bytes_allowed: u64,
     /// Bytes that were denied, link-layer headers included.
     pub bytes_denied: u64,
-    /// Packets by the name of their reason; reasons without packets are left out.
+    /// Packets by the name of their reason, and what the sidecar has refused since the daemon started; reasons without any are left out.
     pub reasons: BTreeMap<String, u64>,
     /// Deny events that were told.
     pub events_sent: u64,

@@ -3,10 +3,12 @@
 use crate::refusal::Refusal;
 use crate::sandbox::{Shared, cut};
 use crate::{http, tls};
+use filter_core::Reason;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 /// How long to wait when there are no descriptors left.
@@ -18,7 +20,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(Arc::new(stream), shared.clone()))),
+                Ok((stream, _)) => drop(connections.spawn(take(Arc::new(stream), shared.clone()))),
                 Err(error) => {
                     tracing::warn!(sandbox = shared.id, "a connection could not be taken: {error}");
                     tokio::time::sleep(EXHAUSTED).await;
@@ -29,18 +31,37 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: Arc<TcpStream>, shared: Arc<Shared>) {
+/// Serves a connection, if the sandbox has room for it.
+async fn take(stream: Arc<TcpStream>, shared: Arc<Shared>) {
     let Ok(to) = stream.local_addr() else { return };
-    let outcome = match to.port() {
-        tls::PORT if is_foreign(&to) => tls::serve(&stream, &shared).await,
-        http::PORT if is_foreign(&to) => http::serve(stream.clone(), shared.clone()).await,
-        // Nobody handed it over: somebody has connected to the listener itself.
-        _ => Err((Refusal::Refused, String::new())),
+    let (place, unjudged) = (shared.places.take(&stream), shared.places.unjudged());
+    let outcome = match (place, unjudged) {
+        (Some(_place), Some(unjudged)) => serve(&stream, &to, &shared, unjudged).await,
+        _ => {
+            shared.denied(Reason::ConnectionLimit, to.port(), "");
+            Err((Refusal::Refused, String::new()))
+        }
     };
     match outcome {
         Err((Refusal::Refused, _)) => cut(&stream),
         Err((Refusal::Denied(reason), name)) => shared.denied(reason, to.port(), &name),
         _ => {}
+    }
+}
+
+async fn serve(
+    stream: &Arc<TcpStream>,
+    to: &SocketAddr,
+    shared: &Arc<Shared>,
+    unjudged: OwnedSemaphorePermit,
+) -> Result<(), (Refusal, String)> {
+    // What is sent on is whole already.
+    drop(stream.set_nodelay(true));
+    match to.port() {
+        tls::PORT if is_foreign(to) => tls::serve(stream, shared, unjudged).await,
+        http::PORT if is_foreign(to) => Box::pin(http::serve(stream.clone(), shared.clone(), unjudged)).await,
+        // Nobody handed it over: somebody has connected to the listener itself.
+        _ => Err((Refusal::Refused, String::new())),
     }
 }
 

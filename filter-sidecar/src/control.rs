@@ -1,8 +1,9 @@
 //! The daemon's orders.
 
-use crate::dial::Dialler;
 use crate::protocol::{self, Order, Word};
-use crate::sandbox::Sandbox;
+use crate::resolve::Resolver;
+use crate::sandbox::{Common, Sandbox};
+use crate::sources::Sources;
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -30,7 +31,7 @@ pub fn run(control: UnixStream) -> Result<()> {
             }
         }
     });
-    let mut sidecar = Sidecar { sandboxes: HashMap::new(), dialler: None, runtime, words: words.clone() };
+    let mut sidecar = Sidecar { sandboxes: HashMap::new(), common: None, runtime, words: words.clone() };
     while let Some((order, descriptors)) = protocol::receive(&control).context("the daemon cannot be understood")? {
         let done = sidecar.carry_out(order, descriptors);
         let word = done.map_or_else(|error| Word::Failed { reason: format!("{error:#}") }, |()| Word::Done);
@@ -41,7 +42,7 @@ pub fn run(control: UnixStream) -> Result<()> {
 
 struct Sidecar {
     sandboxes: HashMap<u32, Sandbox>,
-    dialler: Option<Arc<Dialler>>,
+    common: Option<Arc<Common>>,
     runtime: Runtime,
     words: Sender<Word>,
 }
@@ -49,11 +50,20 @@ struct Sidecar {
 impl Sidecar {
     fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> Result<()> {
         match order {
-            Order::Resolve { by } => self.dialler = Some(Arc::new(Dialler::new(&by, &self.runtime)?)),
+            Order::Start { resolvers, sources, limits, grown_bytes } => {
+                let common = Common {
+                    resolver: Arc::new(Resolver::new(&resolvers, &self.runtime)?),
+                    sources: Arc::new(Sources::new(&sources)),
+                    limits,
+                    grown_bytes,
+                    words: self.words.clone(),
+                };
+                self.common = Some(Arc::new(common));
+            }
             Order::Begin { slot, id } => {
-                let dialler = self.dialler.as_ref().context("nobody resolves names")?;
+                let common = self.common.as_ref().context("it has not been told how to start")?;
                 let listeners: Vec<TcpListener> = descriptors.into_iter().map(TcpListener::from).collect();
-                let sandbox = Sandbox::begin(slot, id, listeners, &self.runtime, dialler, &self.words)?;
+                let sandbox = Sandbox::begin(slot, id, listeners, &self.runtime, common)?;
                 // One of an earlier attachment ends here.
                 self.sandboxes.insert(slot, sandbox);
             }

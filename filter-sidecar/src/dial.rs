@@ -1,18 +1,17 @@
 //! Dials names: resolved here, whatever address the sandbox chose, and never into a protected range.
 
+use crate::places::{Place, Places};
 use crate::refusal::Refusal;
-use anyhow::{Context, Result};
+use crate::resolve::{Found, Names};
+use crate::sources::Sources;
 use filter_core::{Address, Reason, protected};
 use filter_policy::names::Name;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use ipnet::IpNet;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -20,40 +19,37 @@ use tokio::time::{sleep, timeout};
 const STAGGER: Duration = Duration::from_millis(250);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
-/// After so long no resolver will answer.
-const LOOK_UP: Duration = Duration::from_secs(5);
 /// After so long a server will not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Resolves and connects.
+/// Resolves and connects, for one sandbox.
 pub(crate) struct Dialler {
-    resolver: TokioResolver,
+    names: Arc<Names>,
+    places: Arc<Places>,
+    sources: Arc<Sources>,
 }
 
 impl Dialler {
-    /// One that asks these resolvers. Names are absolute: no search list, no hosts file.
-    pub(crate) fn new(resolvers: &[IpAddr], runtime: &Runtime) -> Result<Dialler> {
-        let _inside = runtime.enter();
-        let servers = resolvers.iter().map(|address| NameServerConfig::udp_and_tcp(*address)).collect();
-        let config = ResolverConfig::from_name_servers(servers);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let options = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.use_hosts_file = ResolveHosts::Never;
-        Ok(Dialler { resolver: builder.build().context("cannot make a resolver")? })
+    pub(crate) fn new(names: Arc<Names>, places: Arc<Places>, sources: Arc<Sources>) -> Dialler {
+        Dialler { names, places, sources }
     }
 
     /// Connects to a name.
-    pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<TcpStream, Refusal> {
-        let found = timeout(LOOK_UP, self.resolver.lookup_ip(format!("{name}."))).await;
-        let found = found.map_err(|_| Refusal::NoAddress)?.map_err(|_| Refusal::NoAddress)?;
-        let all: Vec<IpAddr> = found.iter().collect();
+    pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<(TcpStream, Place), Refusal> {
+        let all = match self.names.find(name).await {
+            Found::Addresses(all) => all,
+            Found::Nothing => return Err(Refusal::NoAddress),
+            Found::NoAnswer => return Err(Refusal::NoResolver),
+        };
         let may_dial = |address: &IpAddr| may_dial(*address, opened) && !is_own(*address);
-        let addresses: Vec<IpAddr> = all.iter().copied().filter(may_dial).collect();
+        let addresses: Vec<IpAddr> = all.into_iter().filter(may_dial).collect();
         if addresses.is_empty() {
-            return Err(if all.is_empty() { Refusal::NoAddress } else { Refusal::Denied(Reason::ProtectedName) });
+            return Err(Refusal::Denied(Reason::ProtectedName));
         }
-        timeout(PATIENCE, race(in_turns(&addresses), port)).await.unwrap_or(Err(Refusal::Unreachable))
+        let race = race(in_turns(&addresses), port, &self.sources);
+        let stream = timeout(PATIENCE, race).await.unwrap_or(Err(Refusal::Unreachable))?;
+        let place = self.places.take(&stream).ok_or(Refusal::Denied(Reason::ConnectionLimit))?;
+        Ok((stream, place))
     }
 }
 
@@ -94,25 +90,43 @@ fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// Connects to the first that answers; the next one is tried when the last has failed or takes its time.
-async fn race(addresses: Vec<IpAddr>, port: u16) -> Result<TcpStream, Refusal> {
+async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Result<TcpStream, Refusal> {
+    if let [address] = *addresses {
+        return sources.connect((address, port).into()).await.map_err(|error| refusal(&error));
+    }
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
-    let mut refusal = Refusal::Unreachable;
+    let mut refused = Refusal::Unreachable;
     loop {
         match waiting.next() {
-            Some(address) => drop(attempts.spawn(TcpStream::connect((address, port)))),
-            None if attempts.is_empty() => return Err(refusal),
+            Some(address) => {
+                let sources = sources.clone();
+                attempts.spawn(async move { sources.connect((address, port).into()).await });
+            }
+            None if attempts.is_empty() => return Err(refused),
             None => {}
         }
         let more = !waiting.as_slice().is_empty();
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => refusal = Refusal::Refused,
+                // What says most is told.
+                Ok(Err(error)) if refused == Refusal::Unreachable || refusal(&error) == Refusal::Refused => {
+                    refused = refusal(&error);
+                }
                 _ => {}
             },
             () = sleep(STAGGER), if more => {}
         }
+    }
+}
+
+/// What the failure of an attempt is to the sandbox.
+fn refusal(error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Refusal::Refused,
+        io::ErrorKind::AddrNotAvailable => Refusal::NoPort,
+        _ => Refusal::Unreachable,
     }
 }
 

@@ -7,17 +7,24 @@
 
 mod connection;
 pub mod control;
+mod denials;
 mod dial;
 mod farewell;
 pub mod hello;
 mod http;
+pub mod limits;
 mod lock;
+mod places;
 pub mod protocol;
 mod refusal;
 mod relay;
+mod resolve;
 mod sandbox;
+mod sources;
 mod stream;
 mod tls;
+mod warm;
 
 pub use control::run;
+pub use limits::Limits;
 pub use lock::lock_in;

@@ -1,6 +1,7 @@
 //! What the daemon and the sidecar say to each other over a pair of stream sockets: messages in JSON behind their lengths, each with the
 //! descriptors that belong to it (`SCM_RIGHTS`, `unix(7)`).
 
+use crate::limits::Limits;
 use ipnet::IpNet;
 use rustix::cmsg_space;
 use rustix::net::{
@@ -24,10 +25,16 @@ const MAX_DESCRIPTORS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Order {
-    /// The first one: who resolves names.
-    Resolve {
-        /// Their addresses; port 53 of the first that answers is asked.
-        by: Vec<IpAddr>,
+    /// The first one: what holds for all sandboxes.
+    Start {
+        /// Who resolves names: port 53 of the first that answers is asked.
+        resolvers: Vec<IpAddr>,
+        /// Where connections to servers come from, in turns; without any, where the kernel has them come from.
+        sources: Vec<IpAddr>,
+        /// What each may have done.
+        limits: Limits,
+        /// What a socket may hold at the most whose buffers grow, in bytes (`net.ipv4.tcp_rmem` and `tcp_wmem`).
+        grown_bytes: u64,
     },
     /// A sandbox is there. With this come its listeners, for IPv4 and for IPv6, in this order.
     Begin {
@@ -83,11 +90,11 @@ pub enum Word {
         /// Why.
         reason: String,
     },
-    /// A connection was refused.
+    /// Connections were refused.
     Denied(Denied),
 }
 
-/// A connection that was refused.
+/// Connections that were refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Denied {
@@ -97,7 +104,17 @@ pub struct Denied {
     pub generation: u32,
     /// The number of the reason.
     pub reason: u8,
-    /// The port that the connection was for: 80 or 443.
+    /// How many.
+    pub count: u64,
+    /// What the one that is told of was; `None` where they are only counted.
+    pub told: Option<Told>,
+}
+
+/// A refusal that is told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// The port that the connection was for.
     pub port: u16,
     /// The name that was asked for, escaped; empty without one.
     pub name: String,

@@ -9,6 +9,10 @@ pub(crate) enum Refusal {
     Denied(Reason),
     /// The name has no address.
     NoAddress,
+    /// No resolver could tell.
+    NoResolver,
+    /// All ports towards the server are taken.
+    NoPort,
     /// The server refused the connection.
     Refused,
     /// The server did not answer, or the network is down.
@@ -23,6 +27,8 @@ impl Refusal {
         match self {
             Refusal::Denied(reason) => reason.name(),
             Refusal::NoAddress => "name-not-found",
+            Refusal::NoResolver => "no-resolver",
+            Refusal::NoPort => "no-port-left",
             Refusal::Refused => "connection-refused",
             Refusal::Unreachable => "unreachable",
             Refusal::BadAnswer => "bad-answer",

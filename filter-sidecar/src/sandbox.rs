@@ -1,8 +1,13 @@
 //! A sandbox: its listeners, the policy in force, and the connections under way.
 
-use crate::connection;
+use crate::denials::{self, Denials};
 use crate::dial::Dialler;
+use crate::limits::Limits;
+use crate::places::Places;
 use crate::protocol::{self, Denied, Word};
+use crate::resolve::{Names, Resolver};
+use crate::sources::Sources;
+use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
 use filter_policy::NameList;
@@ -10,10 +15,22 @@ use filter_policy::names::{Name, NamePattern};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// What all sandboxes share.
+pub(crate) struct Common {
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) limits: Limits,
+    /// What a socket may hold whose buffers grow.
+    pub(crate) grown_bytes: u64,
+    pub(crate) words: Sender<Word>,
+}
 
 /// The names that a policy allows, ready to be asked.
 #[derive(Debug, Default)]
@@ -21,6 +38,8 @@ pub(crate) struct Policy {
     /// Its generation.
     pub(crate) generation: u32,
     names: NameList,
+    /// Those of them whose addresses are kept at hand.
+    warm: Vec<Name>,
     /// Protected ranges that a name may lead to.
     pub(crate) opened: Vec<IpNet>,
 }
@@ -29,9 +48,14 @@ impl Policy {
     fn new(policy: &protocol::Policy) -> Result<Policy> {
         let read = |text: &String| NamePattern::parse(text).with_context(|| format!("{text:?} is no name"));
         let patterns: Vec<NamePattern> = policy.names.iter().map(read).collect::<Result<_>>()?;
+        let exact = patterns.iter().filter_map(|pattern| match pattern {
+            NamePattern::Exact(name) => Some(name.clone()),
+            _ => None,
+        });
         Ok(Policy {
             generation: policy.generation,
             names: NameList::new((0..).zip(&patterns)),
+            warm: exact.take(warm::MOST).collect(),
             opened: policy.opened.clone(),
         })
     }
@@ -49,9 +73,13 @@ pub(crate) struct Shared {
     /// Its id.
     pub(crate) id: String,
     /// What dials for it.
-    pub(crate) dialler: Arc<Dialler>,
+    pub(crate) dialler: Dialler,
+    /// Where its sockets are.
+    pub(crate) places: Arc<Places>,
+    common: Arc<Common>,
+    names: Arc<Names>,
     state: Mutex<State>,
-    words: Sender<Word>,
+    denials: Mutex<Denials>,
 }
 
 /// The policy in force, and what goes on under it: nobody is let in by one policy and overlooked by the next.
@@ -102,13 +130,42 @@ impl Shared {
         Some(Admitted { shared: self.clone(), number })
     }
 
-    /// Tells the daemon of a refusal, if it keeps up.
-    pub(crate) fn denied(&self, reason: Reason, port: u16, name: &str) {
+    /// What it may have done.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.common.limits
+    }
+
+    /// Tells the daemon of a refusal.
+    pub(crate) fn denied(self: &Arc<Shared>, reason: Reason, port: u16, name: &str) {
+        let noted = self.denials().note(reason, Instant::now());
+        let noted = match noted {
+            denials::Told::Now => {
+                let told = protocol::Told { port, name: name.escape_default().to_string() };
+                if self.tell(reason, 1, Some(told)) { denials::Told::WithOthers } else { self.denials().keep(reason) }
+            }
+            other => other,
+        };
+        if noted == denials::Told::Later {
+            let shared = self.clone();
+            tokio::spawn(async move {
+                sleep(denials::SECOND).await;
+                let untold = shared.denials().take_untold();
+                for (reason, count) in untold {
+                    shared.tell(reason, count, None);
+                }
+            });
+        }
+    }
+
+    /// Says a word to the daemon, if that keeps up.
+    fn tell(&self, reason: Reason, count: u64, told: Option<protocol::Told>) -> bool {
         let generation = self.policy().generation;
-        let name = name.escape_default().to_string();
-        let denied = Denied { slot: self.slot, generation, reason: reason.number(), port, name };
-        // What is lost is counted by the kernel.
-        drop(self.words.try_send(Word::Denied(denied)));
+        let denied = Denied { slot: self.slot, generation, reason: reason.number(), count, told };
+        self.common.words.try_send(Word::Denied(denied)).is_ok()
+    }
+
+    fn denials(&self) -> MutexGuard<'_, Denials> {
+        self.denials.lock().expect("no panic under the lock")
     }
 
     /// Judges by another policy from now on, and ends what it does not allow.
@@ -138,6 +195,9 @@ pub(crate) fn cut(stream: &TcpStream) {
 pub(crate) struct Sandbox {
     shared: Arc<Shared>,
     prepared: Option<Policy>,
+    /// Keeps the addresses of the policy's names at hand.
+    warming: JoinSet<()>,
+    runtime: Handle,
     _accepting: JoinSet<()>,
 }
 
@@ -148,11 +208,20 @@ impl Sandbox {
         id: String,
         listeners: Vec<std::net::TcpListener>,
         runtime: &Runtime,
-        dialler: &Arc<Dialler>,
-        words: &Sender<Word>,
+        common: &Arc<Common>,
     ) -> Result<Sandbox> {
-        let shared =
-            Arc::new(Shared { slot, id, dialler: dialler.clone(), state: Mutex::default(), words: words.clone() });
+        let names = Arc::new(Names::new(common.resolver.clone(), &common.limits));
+        let places = Arc::new(Places::new(&common.limits, common.grown_bytes));
+        let shared = Arc::new(Shared {
+            slot,
+            id,
+            dialler: Dialler::new(names.clone(), places.clone(), common.sources.clone()),
+            places,
+            denials: Mutex::new(Denials::new(common.limits.told_per_second)),
+            common: common.clone(),
+            names,
+            state: Mutex::default(),
+        });
         let mut accepting = JoinSet::new();
         let _inside = runtime.enter();
         for listener in listeners {
@@ -160,7 +229,8 @@ impl Sandbox {
             let listener = TcpListener::from_std(listener).context("a listener")?;
             accepting.spawn_on(connection::accept(listener, shared.clone()), runtime.handle());
         }
-        Ok(Sandbox { shared, prepared: None, _accepting: accepting })
+        let (warming, runtime) = (JoinSet::new(), runtime.handle().clone());
+        Ok(Sandbox { shared, prepared: None, warming, runtime, _accepting: accepting })
     }
 
     /// Keeps a policy beside the one in force.
@@ -171,7 +241,10 @@ impl Sandbox {
 
     /// Switches to what was prepared.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        self.shared.switch(self.prepared.take().context("nothing is prepared")?);
+        let policy = self.prepared.take().context("nothing is prepared")?;
+        self.warming.abort_all();
+        self.warming.spawn_on(warm::keep(self.shared.names.clone(), policy.warm.clone()), &self.runtime);
+        self.shared.switch(policy);
         Ok(())
     }
 

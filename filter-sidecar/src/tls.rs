@@ -9,14 +9,12 @@ use crate::stream::{read_some, write_all};
 use filter_core::Reason;
 use filter_policy::names::Name;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Where TLS is judged.
 pub(crate) const PORT: u16 = 443;
-/// How long a client may take for its hello.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Descriptions of alerts (RFC 8446, section 6).
 const ACCESS_DENIED: u8 = 49;
 const INTERNAL_ERROR: u8 = 80;
@@ -24,25 +22,37 @@ const UNRECOGNIZED_NAME: u8 = 112;
 
 /// Carries a connection to whom its `ClientHello` names. Who is refused is told by an alert; what is left to the caller is a server that
 /// refuses the connection.
-pub(crate) async fn serve(client: &Arc<TcpStream>, shared: &Arc<Shared>) -> Result<(), (Refusal, String)> {
-    let Err((refusal, name)) = judge(client, shared).await else { return Ok(()) };
+pub(crate) async fn serve(
+    client: &Arc<TcpStream>,
+    shared: &Arc<Shared>,
+    unjudged: OwnedSemaphorePermit,
+) -> Result<(), (Refusal, String)> {
+    let Err((refusal, name)) = judge(client, shared, unjudged).await else { return Ok(()) };
     let description = match refusal {
         Refusal::Denied(reason) => {
             shared.denied(reason, PORT, &name);
             ACCESS_DENIED
         }
         Refusal::NoAddress => UNRECOGNIZED_NAME,
-        Refusal::Unreachable => INTERNAL_ERROR,
         Refusal::Refused => return Err((refusal, name)),
+        _ => INTERNAL_ERROR,
     };
     // A fatal alert in a record.
     farewell::say(client, &[21, 3, 3, 0, 2, 2, description]).await;
     Ok(())
 }
 
-async fn judge(client: &Arc<TcpStream>, shared: &Arc<Shared>) -> Result<(), (Refusal, String)> {
+async fn judge(
+    client: &Arc<TcpStream>,
+    shared: &Arc<Shared>,
+    unjudged: OwnedSemaphorePermit,
+) -> Result<(), (Refusal, String)> {
     let unnamed = |reason| (Refusal::Denied(reason), String::new());
-    let hello = timeout(PATIENCE, hello(client)).await.unwrap_or(Err(Reason::HelloTooLate)).map_err(unnamed)?;
+    let hello = timeout(shared.limits().patience(), hello(client))
+        .await
+        .unwrap_or(Err(Reason::HelloTooLate))
+        .map_err(unnamed)?;
+    drop(unjudged);
     let text = hello.name.ok_or(unnamed(Reason::NoName))?;
     let name = Name::parse(&text).map_err(|_| (Refusal::Denied(Reason::NoName), text.clone()))?;
     let policy = shared.policy();
@@ -50,7 +60,7 @@ async fn judge(client: &Arc<TcpStream>, shared: &Arc<Shared>) -> Result<(), (Ref
         return Err((Refusal::Denied(Reason::NameDenied), text));
     }
     let named = |refusal| (refusal, text.clone());
-    let server = shared.dialler.dial(&name, PORT, &policy.opened).await.map_err(named)?;
+    let (server, _place) = shared.dialler.dial(&name, PORT, &policy.opened).await.map_err(named)?;
     let server = Arc::new(server);
     let _admitted = shared
         .admit(&name, [client.clone(), server.clone()])

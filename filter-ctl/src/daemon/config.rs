@@ -27,6 +27,10 @@ pub(crate) struct Config {
     pub hook: Hook,
     /// Who resolves names for the sidecar; the host's resolvers where nothing is said.
     pub resolvers: Vec<IpAddr>,
+    /// The host's addresses that the sidecar's connections come from, in turns; what the kernel chooses where nothing is said.
+    pub sources: Vec<IpAddr>,
+    /// What one sandbox may have the sidecar do.
+    pub sidecar: filter_sidecar::Limits,
 }
 
 /// How programs are attached to devices. A sandbox that is attached already stays as it is.
@@ -122,6 +126,8 @@ struct File {
     flows_per_sandbox: Option<Flows>,
     hook: Option<Hook>,
     resolvers: Option<Vec<IpAddr>>,
+    sources: Option<Vec<IpAddr>>,
+    sidecar: Option<filter_sidecar::Limits>,
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
@@ -161,5 +167,30 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         flows: file.flows_per_sandbox.unwrap_or_default(),
         hook: file.hook.unwrap_or_default(),
         resolvers: file.resolvers.unwrap_or_default(),
+        sources: file.sources.unwrap_or_default(),
+        sidecar: sidecar(file.sidecar.unwrap_or_default()).with_context(|| path.display().to_string())?,
     })
+}
+
+/// Checks the sidecar's limits: none of them may be nothing.
+fn sidecar(limits: filter_sidecar::Limits) -> anyhow::Result<filter_sidecar::Limits> {
+    let filter_sidecar::Limits {
+        sockets,
+        unjudged,
+        patience_ms,
+        buffered_bytes,
+        lookups,
+        cached_names,
+        told_per_second,
+    } = limits;
+    // A connection has two sockets.
+    let is_enough = sockets >= 2 && unjudged >= 1 && lookups >= 1 && cached_names >= 1;
+    if !is_enough || patience_ms < 100 || buffered_bytes < 1 << 20 || told_per_second > Rate::MOST {
+        bail!(
+            "sidecar: sockets must be 2 at least, unjudged, lookups and cachedNames 1, patienceMs 100, bufferedBytes 1048576; \
+             toldPerSecond may be {} at most",
+            Rate::MOST
+        );
+    }
+    Ok(limits)
 }

@@ -6,7 +6,7 @@ use filter_core::abi::{Event, EventFlags};
 use filter_core::packet::{ethertype, protocol};
 use filter_core::{Address, Reason};
 use filter_dataplane::Events;
-use filter_sidecar::protocol::Denied;
+use filter_sidecar::protocol::{Denied, Told};
 use nix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) fn pump(mut kernel: Events, names: Names, full: mpsc::Sender<u32>) ->
                 }
                 let known =
                     names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
-                let Some(Heard { id, resolvers }) = known else {
+                let Some(Heard { id, resolvers, .. }) = known else {
                     return;
                 };
                 if let Some(resolver) = resolver(&event)
@@ -89,7 +89,7 @@ fn told(id: String, event: &Event) -> DenyEvent {
 pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to: broadcast::Sender<DenyEvent>) {
     tokio::spawn(async move {
         loop {
-            let Denied { slot, generation, reason, port, name } = match sidecar.recv().await {
+            let Denied { slot, generation, reason, count, told } = match sidecar.recv().await {
                 Ok(denied) => denied,
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "denials of the sidecar were not told");
@@ -97,10 +97,10 @@ pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to:
                 }
                 Err(RecvError::Closed) => return,
             };
-            let known = names.read().expect("no panic under the lock");
-            let Some(id) = known.iter().find(|((of, _), _)| *of == slot).map(|(_, heard)| heard.id.clone()) else {
-                continue;
-            };
+            let mut known = names.write().expect("no panic under the lock");
+            let Some((_, heard)) = known.iter_mut().find(|((of, _), _)| *of == slot) else { continue };
+            *heard.refused.entry(reason).or_default() += count;
+            let (id, Some(Told { port, name })) = (heard.id.clone(), told) else { continue };
             let event = DenyEvent {
                 time_ms: u64::try_from(read(ClockId::CLOCK_REALTIME).as_millis()).unwrap_or(u64::MAX),
                 id,

@@ -23,6 +23,8 @@ pub(super) struct Heard {
     pub id: String,
     /// Resolvers that it asked in vain.
     pub resolvers: BTreeSet<IpAddr>,
+    /// How often the sidecar has refused it something, by the number of the reason.
+    pub refused: BTreeMap<u8, u64>,
 }
 
 /// Sandboxes by slot and incarnation, for the events.
@@ -106,6 +108,12 @@ impl Node {
         let names = self.names.read().expect("no panic under the lock");
         let heard = names.get(&(held.record.slot, held.record.incarnation));
         heard.map(|heard| heard.resolvers.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// How often the sidecar has refused a sandbox something, by the number of the reason, since the daemon has started.
+    pub(super) fn refused(&self, held: &Held) -> BTreeMap<u8, u64> {
+        let names = self.names.read().expect("no panic under the lock");
+        names.get(&held.key()).map(|heard| heard.refused.clone()).unwrap_or_default()
     }
 
     /// The sandbox with this id.

@@ -184,7 +184,7 @@ impl Running {
             }
         });
         let mut running = Running { child, control, answers, slots: BTreeMap::new(), hangs: false };
-        running.order(&Order::Resolve { by: resolvers(config)? }, &[])?;
+        running.order(&start(config)?, &[])?;
         Ok(running)
     }
 
@@ -237,6 +237,28 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What it is told first.
+fn start(config: &Config) -> Result<Order> {
+    Ok(Order::Start {
+        resolvers: resolvers(config)?,
+        sources: config.sources.clone(),
+        limits: config.sidecar.clone(),
+        grown_bytes: grown_bytes()?,
+    })
+}
+
+/// What the kernel lets a socket's buffers grow to, both together.
+fn grown_bytes() -> Result<u64> {
+    let most = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let most = text.split_whitespace().next_back().and_then(|bytes| bytes.parse().ok());
+        most.with_context(|| format!("cannot understand {path}: {text:?}"))
+    };
+    let (receive, send): (u64, u64) = (most("tcp_rmem")?, most("tcp_wmem")?);
+    Ok(receive.saturating_add(send))
 }
 
 /// Who resolves names.

@@ -7,6 +7,7 @@ use filter_core::Reason;
 use filter_core::abi::Counter;
 use filter_dataplane::Counters;
 use filter_policy::{Attach, Sandbox};
+use std::collections::BTreeMap;
 
 /// One sandbox.
 pub(super) fn one(node: &Node, id: &str) -> Result<SandboxStatus, Refusal> {
@@ -40,15 +41,17 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         hook: if held.gone { node.dataplane.hook_kind() } else { node.dataplane.hook(held.place()) }.name().to_owned(),
         generation: held.record.generation,
         document: held.record.document.redacted(),
-        counters: counters.map(|counters| counted(&counters)).unwrap_or_default(),
+        counters: counters.map(|counters| counted(&counters, &node.refused(held))).unwrap_or_default(),
         denied_resolvers: node.denied_resolvers(held),
         created: held.record.created,
         updated: held.record.updated,
     })
 }
 
-fn counted(counters: &Counters) -> CounterStatus {
-    let by_reason = Reason::ALL.iter().map(|reason| (reason.name().to_owned(), counters.packets(*reason)));
+fn counted(counters: &Counters, refused: &BTreeMap<u8, u64>) -> CounterStatus {
+    let refused = |reason: &Reason| refused.get(&reason.number()).copied().unwrap_or_default();
+    let all = |reason: &Reason| counters.packets(*reason) + refused(reason);
+    let by_reason = Reason::ALL.iter().map(|reason| (reason.name().to_owned(), all(reason)));
     CounterStatus {
         allowed: counters.allowed(),
         denied: counters.denied(),

@@ -17,8 +17,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take for a head: the first one, or one that it has begun.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Read at once in search of what comes next.
 const AT_ONCE: usize = 16 << 10;
 /// What hyper reads in place of a head that is refused.
@@ -52,6 +50,8 @@ pub(super) struct Gate {
     looked: usize,
     /// Whether an empty line may come before the next head (RFC 9112, section 2.2).
     may_skip: bool,
+    /// How long a client may take for a head: the first one, or one that it has begun.
+    limit: Duration,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
@@ -65,7 +65,7 @@ enum Next {
 }
 
 impl Gate {
-    pub(super) fn new(stream: Arc<TcpStream>, refused: Refused) -> Gate {
+    pub(super) fn new(stream: Arc<TcpStream>, refused: Refused, limit: Duration) -> Gate {
         Gate {
             io: crate::stream::Io(stream),
             refused,
@@ -74,7 +74,8 @@ impl Gate {
             next: Next::Head,
             looked: 0,
             may_skip: true,
-            patience: Some(Box::pin(sleep(PATIENCE))),
+            limit,
+            patience: Some(Box::pin(sleep(limit))),
         }
     }
 
@@ -174,7 +175,7 @@ impl Gate {
     /// Whether the client has waited too long with a head.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.patience.is_none() && !self.held.is_empty() && matches!(self.next, Next::Head) {
-            self.patience = Some(Box::pin(sleep(PATIENCE)));
+            self.patience = Some(Box::pin(sleep(self.limit)));
         }
         self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready())
     }

@@ -30,6 +30,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tunnel::Tunnel;
 
@@ -47,23 +48,32 @@ struct Session {
     refused: Refused,
     server: Mutex<Option<Server>>,
     tunnel: Mutex<Option<Tunnel>>,
+    /// Held until the first request is there.
+    unjudged: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 /// Answers the requests of a connection.
-pub(crate) async fn serve(client: Arc<TcpStream>, shared: Arc<Shared>) -> Result<(), (Refusal, String)> {
+pub(crate) async fn serve(
+    client: Arc<TcpStream>,
+    shared: Arc<Shared>,
+    unjudged: OwnedSemaphorePermit,
+) -> Result<(), (Refusal, String)> {
     let refused = Refused::default();
+    let patience = shared.limits().patience();
     let session = Arc::new(Session {
         client: client.clone(),
         shared,
         refused: refused.clone(),
         server: Mutex::default(),
         tunnel: Mutex::default(),
+        unjudged: Mutex::new(Some(unjudged)),
     });
     let answering = session.clone();
     let service = service_fn(move |request| {
         // Now, not later: by then the gate may have looked at the next head.
         let refused = answering.refused.take();
         let session = answering.clone();
+        drop(taken(&session.unjudged));
         async move { Ok::<_, Infallible>(session.answer(request, refused).await) }
     });
     let served = Builder::new()
@@ -73,7 +83,7 @@ pub(crate) async fn serve(client: Arc<TcpStream>, shared: Arc<Shared>) -> Result
         .max_buf_size(head::MAX_HEAD * 2)
         .preserve_header_case(true)
         .auto_date_header(false)
-        .serve_connection(Gate::new(client.clone(), refused.clone()), service)
+        .serve_connection(Gate::new(client.clone(), refused.clone(), patience), service)
         .with_upgrades()
         .await;
     let tunnel = taken(&session.tunnel);

@@ -1,5 +1,6 @@
 //! The connection to the server of a name.
 
+use crate::places::Place;
 use crate::refusal::Refusal;
 use crate::sandbox::{Admitted, Policy, Shared};
 use crate::stream::Io;
@@ -25,6 +26,7 @@ pub(super) struct Server {
     generation: u32,
     _connection: JoinSet<()>,
     _admitted: Admitted,
+    _place: Place,
 }
 
 impl Server {
@@ -35,7 +37,8 @@ impl Server {
         name: &Name,
         policy: &Policy,
     ) -> Result<Server, Refusal> {
-        let stream = Arc::new(shared.dialler.dial(name, super::PORT, &policy.opened).await?);
+        let (stream, place) = shared.dialler.dial(name, super::PORT, &policy.opened).await?;
+        let stream = Arc::new(stream);
         let ends = [client.clone(), stream.clone()];
         let admitted = shared.admit(name, ends).ok_or(Refusal::Denied(Reason::NameDenied))?;
         let io = Io(stream.clone());
@@ -48,7 +51,7 @@ impl Server {
             }
         });
         let (name, generation) = (name.clone(), policy.generation);
-        Ok(Server { stream, requests, name, generation, _connection: connections, _admitted: admitted })
+        Ok(Server { stream, requests, name, generation, _connection: connections, _admitted: admitted, _place: place })
     }
 
     /// Whether a request for `name` under `policy` may be sent here.
