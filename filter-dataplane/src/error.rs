@@ -69,6 +69,9 @@ pub enum Error {
         /// Why it failed.
         reason: String,
     },
+    /// Attaching to the cgroup of the sidecar failed.
+    #[error("cgroup of the sidecar: cannot attach to it: {0}")]
+    Cgroup(String),
     /// A netlink request failed.
     #[error("netlink: cannot {action}: {reason}")]
     Netlink {
@@ -98,7 +101,7 @@ pub enum Error {
     #[error("no room: the policies of this daemon's sandboxes already take {} nodes\n  hint: shorten the longest lists", filter_core::abi::CHUNKS * filter_core::abi::CHUNK_NODES)]
     NoNodes,
     /// All slots are taken.
-    #[error("no room: this daemon already holds {} sandboxes", filter_core::abi::MAX_SANDBOXES - 1)]
+    #[error("no room: this daemon already holds {} sandboxes", filter_core::abi::MAX_SANDBOXES - 2)]
     Full,
 }
 

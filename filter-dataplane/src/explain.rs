@@ -11,10 +11,10 @@ use crate::shared::Shared;
 use crate::{Error, fail_point};
 use aya::programs::{TestRun, TestRunOptions};
 use filter_core::Reason;
-use filter_core::abi::SandboxFlags;
+use filter_core::abi::{self, SandboxFlags};
 
 /// Slot that made packets are judged in; never given to a sandbox.
-pub(crate) const SHADOW: u32 = 0;
+pub(crate) const SHADOW: u32 = abi::SHADOW;
 
 /// The action that lets a packet go on.
 const TCX_NEXT: i32 = -1;

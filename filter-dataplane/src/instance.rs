@@ -154,6 +154,15 @@ impl Instance {
 
 /// Loads the programs, and the maps that are pinned or new ones.
 fn load(object: &[u8], pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
+    let mut ebpf = loader(pins, own).load(object)?;
+    for hook in Hook::EVERYWHERE {
+        classifier(&mut ebpf, hook).load()?;
+    }
+    Ok(ebpf)
+}
+
+/// What loads an object with the maps that are pinned, or new ones.
+fn loader(pins: &Pins, own: &Path) -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
     for name in SHARED {
         loader.map_pin_path(name, pins.map(name));
@@ -161,11 +170,13 @@ fn load(object: &[u8], pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
     for name in OWN {
         loader.map_pin_path(name, own.join(name));
     }
-    let mut ebpf = loader.load(object)?;
-    for hook in Hook::EVERYWHERE {
-        classifier(&mut ebpf, hook).load()?;
-    }
-    Ok(ebpf)
+    loader
+}
+
+/// The object with its programs, loaded with the maps of a namespace, that belong to no device; none of them is in the kernel yet.
+pub(crate) fn load_apart(pins: &Pins, netns_inode: u64) -> Result<Ebpf, Error> {
+    let types = KernelTypes::of_this_kernel();
+    Ok(loader(pins, &pins.namespace(netns_inode)).load(&kernel_types::resolve(OBJECT, types.as_ref()))?)
 }
 
 /// Takes the programs off a device, which is not filtered any more.

@@ -10,6 +10,7 @@ mod bare;
 mod bench;
 mod blocks;
 mod bridges;
+mod cgroup;
 mod counters;
 mod device;
 mod error;
@@ -18,6 +19,7 @@ mod explain;
 mod extents;
 mod fail_point;
 mod flows;
+mod guard;
 mod hook;
 mod instance;
 mod kernel_types;
@@ -52,6 +54,7 @@ pub use error::{DeviceError, Error};
 pub use events::Events;
 pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
+pub use guard::Dials;
 pub use hook::HookKind;
 pub use listeners::Marks;
 pub use many::{ToAttach, ToUpdate};
@@ -63,11 +66,12 @@ pub use survey::{Change, Gateway, Survey};
 pub use sys::use_one_heap;
 
 use crate::bridges::Bridges;
+use crate::cgroup::Cgroup;
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
 use crate::pins::Pins;
 use crate::shared::Shared;
-use filter_core::abi::{MAX_SANDBOXES, SandboxConfig};
+use filter_core::abi::{self, MAX_SANDBOXES, SandboxConfig};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -126,12 +130,13 @@ pub struct Dataplane {
     own_netns: u64,
     instances: HashMap<u64, Instance>,
     bridges: Bridges,
+    guard: Option<Cgroup>,
     kind: HookKind,
 }
 
 impl Dataplane {
-    /// First slot that a sandbox can have; the one before is for made packets.
-    pub const FIRST_SLOT: u32 = explain::SHADOW + 1;
+    /// First slot that a sandbox can have; those before are for made packets and for what the sidecar dials.
+    pub const FIRST_SLOT: u32 = abi::DIALS + 1;
 
     /// Checks rights and kernel, opens what is pinned below `pin_dir` and makes what is missing. Nothing that enforces changes.
     ///
@@ -157,6 +162,7 @@ impl Dataplane {
             own_netns: own,
             instances: HashMap::from([(own, instance)]),
             bridges: Bridges::new(),
+            guard: None,
             kind,
         })
     }
@@ -297,7 +303,7 @@ impl Dataplane {
         let mut kept: BTreeSet<u32> = self.linked_slots()?.into_iter().collect();
         kept.extend(known);
         let mut swept = Vec::new();
-        for slot in (0..MAX_SANDBOXES).filter(|slot| !kept.contains(slot)) {
+        for slot in (0..MAX_SANDBOXES).filter(|slot| *slot != abi::DIALS && !kept.contains(slot)) {
             if self.shared.is_occupied(slot)? {
                 self.shared.clear(&self.pins, slot)?;
                 swept.push(slot);

@@ -5,6 +5,7 @@
 //! PIN_DIR/abi-N/netns/INODE/NAME    SLOTS, OVERFLOW and LIVING of one network namespace
 //! PIN_DIR/abi-N/links/SLOT-HOOK     the link of a hook of the sandbox in a slot, or where its filter is
 //! PIN_DIR/abi-N/links/bridge-INODE-INDEX-HOOK   the same of a bridge
+//! PIN_DIR/abi-N/links/dials-HOOK     the link of a hook of the sidecar's cgroup
 //! PIN_DIR/abi-N/lead-BYTES          an empty directory: what elements have before what they hold
 //! ```
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
@@ -18,6 +19,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+/// Where the BPF filesystem usually is.
+const USUAL: &str = "/sys/fs/bpf";
 
 /// Begins the name of a bridge's link.
 const BRIDGE: &str = "bridge-";
@@ -102,6 +106,18 @@ impl Pins {
         self.root.join("links").join(format!("{BRIDGE}{netns_inode}-{ifindex}-{}", Hook::FromBridge.program()))
     }
 
+    /// Path of the link of a hook of the sidecar's cgroup.
+    pub(crate) fn dials(&self, hook: &str) -> PathBuf {
+        self.root.join("links").join(format!("dials-{hook}"))
+    }
+
+    /// What tells this pin directory from others, as a file name.
+    pub(crate) fn label(&self) -> String {
+        let directory = self.root.parent().unwrap_or(&self.root);
+        let below = directory.strip_prefix(USUAL).or_else(|_| directory.strip_prefix("/")).unwrap_or(directory);
+        below.to_string_lossy().replace('/', "-")
+    }
+
     /// Bridges that have a pinned link, by namespace and index.
     pub(crate) fn bridges(&self) -> Result<Vec<(u64, u32)>, Error> {
         let directory = self.root.join("links");
@@ -162,7 +178,6 @@ pub(crate) fn create(directory: &Path) -> Result<(), Error> {
 }
 
 fn ensure_bpffs(directory: &Path) -> Result<(), Error> {
-    const USUAL: &str = "/sys/fs/bpf";
     let existing = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let is_bpffs = |path: &Path| statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
     if is_bpffs(existing) {

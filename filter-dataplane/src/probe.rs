@@ -3,7 +3,7 @@
 use crate::hook::Hook;
 use crate::instance::LOOPBACK;
 use crate::tc::Tc;
-use crate::{Device, Error, HookKind, Namespace};
+use crate::{Device, Error, HookKind, Namespace, cgroup};
 use aya::maps::MapType;
 use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::{is_map_supported, is_program_supported};
@@ -74,6 +74,19 @@ pub fn needs(hook: Option<HookKind>) -> Vec<Need> {
         }),
     );
     needs
+}
+
+/// What policies with names need besides.
+#[must_use]
+pub fn names() -> Need {
+    let programs = [ProgramType::CgroupSock, ProgramType::CgroupSockAddr];
+    let found = programs.into_iter().all(|kind| is_program_supported(kind).unwrap_or(false));
+    Need {
+        what: "names: programs of a cgroup (version 2)".to_owned(),
+        met: found && cgroup::here().is_ok(),
+        hint: "mount a cgroup2 file system, on a kernel with CONFIG_CGROUP_BPF: policies with names are refused"
+            .to_owned(),
+    }
 }
 
 /// Checks rights, program and map types, and that there are hooks of this kind.

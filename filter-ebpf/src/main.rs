@@ -6,6 +6,7 @@
 
 mod attachment;
 mod checksum;
+mod dial;
 mod emit;
 mod flows;
 mod frame;
@@ -14,6 +15,7 @@ mod from_sandbox;
 mod hand_over;
 mod judged;
 mod maps;
+mod own_socket;
 mod plain;
 #[cfg(feature = "record")]
 mod record;

@@ -145,7 +145,7 @@ pub extern "C" fn search(sandbox: *const Sandbox, high: u64, low: u64) -> u64 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge(sandbox: *const Sandbox, high: u64, low: u64, remote: u32) -> u64 {
+pub extern "C" fn judge(sandbox: *const Sandbox, high: u64, low: u64, remote: u32) -> u64 {
     // SAFETY: as in `parse`. What judges an address asks for no flow.
     let walk = Walk { slot: 0, sandbox: unsafe { sandbox.as_ref() }, skb: core::ptr::null_mut() };
     remote::judge(&Remote::from_word(Address::from_words(high, low), remote), &walk).word()

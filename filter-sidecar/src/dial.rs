@@ -7,8 +7,9 @@ use crate::sources::Sources;
 use filter_core::{Address, Reason, protected};
 use filter_policy::names::Name;
 use ipnet::IpNet;
+use rustix::io::Errno;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -41,8 +42,7 @@ impl Dialler {
             Found::Nothing => return Err(Refusal::NoAddress),
             Found::NoAnswer => return Err(Refusal::NoResolver),
         };
-        let may_dial = |address: &IpAddr| may_dial(*address, opened) && !is_own(*address);
-        let addresses: Vec<IpAddr> = all.into_iter().filter(may_dial).collect();
+        let addresses: Vec<IpAddr> = all.into_iter().filter(|address| may_dial(*address, opened)).collect();
         if addresses.is_empty() {
             return Err(Refusal::Denied(Reason::ProtectedName));
         }
@@ -65,17 +65,6 @@ fn may_dial(address: IpAddr, opened: &[IpNet]) -> bool {
     !is_mapped && is_free(&address) && inside.into_iter().all(|address| is_free(&address))
 }
 
-/// Whether an address is this host's: what is sent there is sent from there. Nothing is sent; what cannot be told counts as the host's, unless
-/// there is no way at all to such addresses.
-fn is_own(address: IpAddr) -> bool {
-    let unspecified = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-    let from = |socket: UdpSocket| socket.connect((address, 1)).and_then(|()| socket.local_addr());
-    match UdpSocket::bind((unspecified, 0)).and_then(from) {
-        Ok(from) => from.ip() == address,
-        Err(error) => !matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable),
-    }
-}
-
 /// The families by turns, IPv6 first (RFC 8305, section 4).
 fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut v6 = addresses.iter().filter(|address| address.is_ipv6());
@@ -89,7 +78,8 @@ fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
     turns
 }
 
-/// Connects to the first that answers; the next one is tried when the last has failed or takes its time.
+/// Connects to the first that answers; the next one is tried when the last has failed or takes its time. The kernel refuses what is protected
+/// besides the fixed ranges.
 async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Result<TcpStream, Refusal> {
     if let [address] = *addresses {
         return sources.connect((address, port).into()).await.map_err(|error| refusal(&error));
@@ -123,6 +113,9 @@ async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Resu
 
 /// What the failure of an attempt is to the sandbox.
 fn refusal(error: &io::Error) -> Refusal {
+    if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+        return Refusal::Denied(Reason::ProtectedName);
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Refusal::Refused,
         io::ErrorKind::AddrNotAvailable => Refusal::NoPort,
@@ -156,12 +149,6 @@ mod tests {
         ] {
             assert_eq!(may_dial(address.parse().unwrap(), &opened), free, "{address}");
         }
-    }
-
-    #[test]
-    fn the_host_s_own_addresses_are_known() {
-        assert!(is_own("127.0.0.1".parse().unwrap()));
-        assert!(!is_own("203.0.113.10".parse().unwrap()));
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub const VERSION: u32 = 9;
 /// Sandboxes that one daemon can hold: the length of the arrays of maps, which are indexed by slot.
 pub const MAX_SANDBOXES: u32 = 16_384;
 
+/// The slot that made packets are judged in; never a sandbox's.
+pub const SHADOW: u32 = 0;
+
+/// The slot of what the sidecar dials; never a sandbox's. Its policy denies nothing but what is protected.
+pub const DIALS: u32 = 1;
+
 /// Nodes of policies that lie in one map, a power of two.
 pub const CHUNK_NODES: u32 = 512;
 

@@ -47,6 +47,12 @@ pub(super) async fn run(client: &Client, output: &mut Output, config: Option<Pat
         Ok(_) => good("configuration", "is understood"),
         Err(error) => bad("configuration", format!("{error:#}"), "mend it: the daemon does not start with it"),
     });
+    let names = probe::names();
+    findings.push(if names.met {
+        good(names.what, "are there")
+    } else {
+        warning(names.what, "are missing", names.hint)
+    });
     findings.extend(sysctls());
     let config = config.unwrap_or_default();
     findings.extend(marks(&config));

@@ -4,7 +4,7 @@
 
 use super::config::Config;
 use anyhow::{Context, Result, bail};
-use filter_dataplane::{Dataplane, Place};
+use filter_dataplane::{Dataplane, Dials, Place};
 use filter_policy::{Attach, NetnsRef, Sandbox};
 use filter_sidecar::protocol::{self, Denied, Order, Policy, Word};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Sidecar {
         self.notice_end();
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Running::start(config, self.denied.clone())?),
+            none => none.insert(Running::start(dataplane, config, self.denied.clone())?),
         };
         let prepared = running.prepare(dataplane, config, judged);
         self.unless_hung(prepared)
@@ -154,7 +154,11 @@ impl Sidecar {
 }
 
 impl Running {
-    fn start(config: &Config, denied: broadcast::Sender<Denied>) -> Result<Running> {
+    fn start(dataplane: &mut Dataplane, config: &Config, denied: broadcast::Sender<Denied>) -> Result<Running> {
+        let resolvers = resolvers(config)?;
+        let opened = &config.operator.open_ranges;
+        let guarded = dataplane.guard(&Dials { resolvers: &resolvers, opened, marks: config.marks.into() });
+        guarded.context("the sidecar cannot be kept from what is protected")?;
         let program = env::current_exe().context("the daemon's own program is not known")?.with_file_name(PROGRAM);
         let (control, other) = UnixStream::pair().context("cannot make a pair of sockets")?;
         control.set_write_timeout(Some(PATIENCE)).context("the control socket")?;
@@ -184,7 +188,7 @@ impl Running {
             }
         });
         let mut running = Running { child, control, answers, slots: BTreeMap::new(), hangs: false };
-        running.order(&start(config)?, &[])?;
+        running.order(&start(config, resolvers)?, &[])?;
         Ok(running)
     }
 
@@ -240,9 +244,9 @@ impl Drop for Running {
 }
 
 /// What it is told first.
-fn start(config: &Config) -> Result<Order> {
+fn start(config: &Config, resolvers: Vec<IpAddr>) -> Result<Order> {
     Ok(Order::Start {
-        resolvers: resolvers(config)?,
+        resolvers,
         sources: config.sources.clone(),
         limits: config.sidecar.clone(),
         grown_bytes: grown_bytes()?,

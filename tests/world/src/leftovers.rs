@@ -31,6 +31,22 @@ pub(crate) fn remove_stale() -> Result<()> {
             remove_tree(&path)?;
         }
     }
+    remove_cgroups(|path| owner(path).is_some_and(is_gone))
+}
+
+/// Removes the cgroups, of those beside this process's own, that daemons have left which were killed.
+pub(crate) fn remove_cgroups(is_left: impl Fn(&Path) -> bool) -> Result<()> {
+    let (mounts, own) = (fs::read_to_string("/proc/self/mountinfo")?, fs::read_to_string("/proc/self/cgroup")?);
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let (Some(mount), Some(own)) = (mount, own.lines().find_map(|line| line.strip_prefix("0::/"))) else {
+        return Ok(());
+    };
+    for entry in fs::read_dir(Path::new(mount).join(own))?.flatten() {
+        if is_left(&entry.path()) {
+            // One that is in use or gone meanwhile is left alone.
+            fs::remove_dir(entry.path()).ok();
+        }
+    }
     Ok(())
 }
 

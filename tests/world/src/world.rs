@@ -21,7 +21,7 @@ use nix::{
 };
 
 use crate::{
-    leftovers::{BPFFS, PREFIX, remove_namespaces, remove_stale, remove_tree},
+    leftovers::{BPFFS, PREFIX, remove_cgroups, remove_namespaces, remove_stale, remove_tree},
     node::Node,
     tools,
 };
@@ -177,7 +177,8 @@ impl World {
         let namespaces = remove_namespaces(&made);
         let pins = remove_tree(&self.pin_dir);
         let files = remove_tree(&self.dir);
-        namespaces.and(pins).and(files)
+        let is_own = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.tag));
+        namespaces.and(pins).and(files).and(remove_cgroups(is_own))
     }
 }
 

@@ -7,6 +7,7 @@ mod bridge;
 mod checksums;
 mod clsact;
 mod daemons;
+mod dials;
 mod errors;
 mod everywhere;
 mod explain;

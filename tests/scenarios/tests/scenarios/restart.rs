@@ -159,15 +159,15 @@ fn hooks_whose_record_was_removed_go_on_enforcing_until_they_are_detached() -> R
         assert_eq!(stage.daemon.list()?.len(), 1);
         assert!(http(WEB).gets_through(&stage.a, true)? && !http(WEB_NEIGHBOUR).gets_through(&stage.a, false)?);
         // Nobody else gets the device, and another sandbox gets another slot.
-        stage.daemon.refuses(&document(&stage.a, ""))?.says(&["veth-a", "no record knows", "detach --slot 2"]);
+        stage.daemon.refuses(&document(&stage.a, ""))?.says(&["veth-a", "no record knows", "detach --slot 3"]);
         let c = stage.world.sandbox("c")?;
         stage.apply(&c, "")?;
         assert!(!http(WEB_NEIGHBOUR).gets_through(&stage.a, false)?);
         let findings = stage.daemon.ctl(&["doctor"])?.stdout;
-        assert!(findings.contains("slot 2") && findings.contains("hooks on veth-a"), "{findings}");
+        assert!(findings.contains("slot 3") && findings.contains("hooks on veth-a"), "{findings}");
 
-        stage.daemon.refused(&["detach", "--slot", "1"])?.says(&["slot 1", "doctor"]);
-        stage.daemon.ctl(&["detach", "--slot", "2"])?.ok()?;
+        stage.daemon.refused(&["detach", "--slot", "2"])?.says(&["slot 2", "doctor"]);
+        stage.daemon.ctl(&["detach", "--slot", "3"])?.ok()?;
         assert!(http(WEB_NEIGHBOUR).gets_through(&stage.a, true)?);
         assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
         stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
