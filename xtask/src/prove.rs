@@ -34,6 +34,15 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "hellos",
+        shows: "a million changed TLS hellos are taken only where another parser sees the same name in them",
+        command: || {
+            Tool::cargo("test")
+                .args(["--release", "--package", "filter-sidecar", "--test", "hello", "--", "--nocapture"])
+                .env("HELLO_CHANGES", "1000000")
+        },
+    },
+    Proof {
         name: "older-kernel",
         shows: "every named packet gets the same without the kernel's own view of it, as before Linux 6.2",
         command: || {

@@ -107,12 +107,15 @@ impl Table {
     /// Says each in both families; all must be refused by an alert, told as said, and nothing may leave for it.
     pub(crate) fn refused(&self, cases: &[Refused<'_>]) -> Result<()> {
         let mut wire = self.stage.world.host().sniff("up0")?;
+        let mut link = self.stage.world.host().sniff(&self.stage.a.device)?;
         let rows: Vec<_> = cases.iter().map(|(case, said, ..)| (*case, said.as_slice())).collect();
         for (case, seen) in self.ask(&rows, Ending::Waits)? {
             ensure!(seen == Seen::Alert(49), "{case}: {seen:?}\n{}", self.stage.daemon.log());
         }
         let left = wire.count(|_| true)?;
         ensure!(left == 0, "{left} packets were on the wire");
+        let resets = link.count(is_reset)?;
+        ensure!(resets == 0, "{resets} resets could have overtaken an alert");
         for (case, _, reason, name) in cases {
             let alike = cases.iter().filter(|(_, _, other, of)| (other, of) == (reason, name)).count();
             let told = || self.told(reason, name) == 2 * alike;
@@ -201,10 +204,21 @@ pub(crate) fn expect(stream: &mut TcpStream, words: &[u8]) -> Result<()> {
 
 /// Whether a frame carries TCP to this port.
 pub(crate) fn is_tcp_to(frame: &[u8], port: u16) -> bool {
-    let transport = match frame.get(12..14) {
-        Some([0x08, 0x00]) if frame.get(23) == Some(&6) => 34,
-        Some([0x86, 0xdd]) if frame.get(20) == Some(&6) => 54,
-        _ => return false,
-    };
-    frame.get(transport + 2..transport + 4) == Some(&port.to_be_bytes())
+    tcp(frame).and_then(|header| header.get(2..4)) == Some(&port.to_be_bytes())
+}
+
+/// Whether a frame carries a reset from port 443.
+fn is_reset(frame: &[u8]) -> bool {
+    const RST: u8 = 4;
+    let from = |header: &[u8]| header[..2] == 443_u16.to_be_bytes();
+    tcp(frame).is_some_and(|header| header.get(13).is_some_and(|flags| flags & RST != 0) && from(header))
+}
+
+/// The TCP header in a frame without options or extension headers.
+fn tcp(frame: &[u8]) -> Option<&[u8]> {
+    match frame.get(12..14)? {
+        [0x08, 0x00] if frame.get(23) == Some(&6) => frame.get(34..),
+        [0x86, 0xdd] if frame.get(20) == Some(&6) => frame.get(54..),
+        _ => None,
+    }
 }

@@ -2,12 +2,14 @@
 
 use crate::tls::{ATTACKERS, Ending, NAMES, Seen, Table, talk};
 use anyhow::{Context, Result, ensure};
+use filter_core::Reason::{AddressDenied, AllowedByList};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
-use test_scenarios::SOON;
-use test_world::internet::WEB;
+use test_scenarios::{Probe, SOON, Setup, Stage, udp};
+use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{ClientHello, Recorder, records, wait_until};
 
 /// Of Chromium, with a post-quantum key: longer than a packet.
@@ -152,6 +154,9 @@ fn a_second_hello_goes_where_the_first_one_said() -> Result<()> {
 #[test]
 fn a_thousand_held_connections_hinder_nobody() -> Result<()> {
     const HELD: usize = 1_000;
+    // Here, in the daemon and in the sidecar that it starts.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let table = Table::new("held")?;
     let hello = ClientHello::named("four.test").wire();
     let held = |bytes: &[u8], at: usize| -> Result<_> {
@@ -192,4 +197,20 @@ fn tls_on_port_80_is_no_http() -> Result<()> {
     ensure!(to_port_80 == 0 && table.recorder.heard().is_empty(), "something left");
     ensure!(NAMES.contains("four.test"));
     Ok(())
+}
+
+#[test]
+fn quic_is_judged_by_addresses_alone() -> Result<()> {
+    let config = "resolvers: [\"203.0.113.53\"]\n";
+    let stage = Stage::with("quic", &Setup { config, ..Setup::default() })?;
+    let _server = stage.world.internet().udp_echo(443)?;
+    let quic = |to: IpAddr| Probe { port: 443, ..udp(to) };
+    stage.apply(&stage.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["*", "203.0.113.20", "2001:db8:10::20"]"#)?;
+    stage.expect(
+        &stage.a,
+        &[
+            (AddressDenied, &[quic(WEB.into()), quic(WEB6.into())]),
+            (AllowedByList, &[quic(WEB_NEIGHBOUR.into()), quic(WEB6_NEIGHBOUR.into())]),
+        ],
+    )
 }

@@ -1,13 +1,16 @@
 //! Real clients of TLS over names, against nginx with a certificate that they verify. Where they believe the names to be nobody is.
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 use test_scenarios::{SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB6};
-use test_world::{Dnsmasq, Failure, Live, Output};
+use test_world::{Dnsmasq, Failure, Live, Output, poll, wait_until};
 
 const NOWHERE: [&str; 2] = ["203.0.113.99", "2001:db8:10::99"];
 const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 53));
@@ -51,13 +54,16 @@ impl Peers {
         Ok(Peers { stage, authority, _resolver: resolver })
     }
 
-    /// Runs a client to whom all names are at an address where nobody is.
+    /// Runs a client to whom all names are at an address where nobody is. What the machine's environment says of proxies and authorities is
+    /// not for it.
     fn run(&self, nowhere: &str, words: &[&str]) -> Result<Output> {
+        let authority = format!("GIT_SSL_CAINFO={}", self.authority);
         let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
         let hosts = hosts_file(&self.stage, nowhere);
         self.stage.a.run_within(
             Duration::from_secs(30),
-            &[&["unshare", "--mount", "sh", "-c", script, hosts.as_str()], words].concat(),
+            &[&["env", "no_proxy=*", &authority, "unshare", "--mount", "sh", "-c", script, hosts.as_str()], words]
+                .concat(),
         )
     }
 
@@ -106,6 +112,12 @@ fn hosts_file(stage: &Stage, address: &str) -> String {
     stage.a.dir().join(format!("hosts-{}", address.replace(':', "-"))).display().to_string()
 }
 
+/// Whether a client has said that access was denied, in OpenSSL's, Python's or GnuTLS' words.
+fn shows_alert(output: &Output) -> bool {
+    let said = output.stderr.to_lowercase().replace('_', " ");
+    said.contains("access denied") || said.contains("access was denied")
+}
+
 #[test]
 fn clients_reach_allowed_names_and_verify_who_answers() -> Result<()> {
     let peers = Peers::new("peers")?;
@@ -131,10 +143,8 @@ fn clients_of_a_denied_name_show_the_alert() -> Result<()> {
     let mut wire = peers.stage.world.host().sniff("up0")?;
     for (client, output) in peers.run_all(DENIED)? {
         ensure!(output.code() != Some(0), "{client}: {output:?}");
-        let said = output.stderr.to_lowercase().replace('_', " ");
-        let shown = said.contains("access denied") || said.contains("access was denied");
-        // This way wget says nothing of what GnuTLS tells it.
-        ensure!(shown || client.starts_with("wget"), "{client}: {output:?}");
+        // wget says nothing of what GnuTLS tells it.
+        ensure!(shows_alert(&output) || client.starts_with("wget"), "{client}: {output:?}");
     }
     let left = wire.count(|_| true)?;
     ensure!(left == 0, "{left} packets were on the wire");
@@ -149,16 +159,15 @@ fn a_repository_is_cloned_over_tls() -> Result<()> {
                 && git clone -q --bare . ../www/repository.git && git -C ../www/repository.git update-server-info";
     let out = peers.stage.a.run(&["sh", "-c", &format!("cd {} && {make}", root.with_file_name("").display())])?;
     out.ok()?;
-    let authority = format!("http.sslCAInfo={}", peers.authority);
     for (at, nowhere) in NOWHERE.into_iter().enumerate() {
         let into = peers.stage.a.dir().join(format!("clone-{at}")).display().to_string();
         let url = format!("https://{}/repository.git", NAMES[at]);
-        peers.run(nowhere, &["git", "-c", &authority, "clone", "-q", &url, &into])?.ok()?;
+        peers.run(nowhere, &["git", "clone", "-q", &url, &into])?.ok()?;
         let log = peers.stage.a.run(&["git", "-C", &into, "log", "--format=%s"])?.ok()?;
         ensure!(log.stdout == "first\n", "{log:?}");
         let url = format!("https://{DENIED}/repository.git");
-        let denied = peers.run(nowhere, &["git", "-c", &authority, "clone", "-q", &url, &format!("{into}-denied")])?;
-        ensure!(denied.code() != Some(0) && denied.stderr.contains("access denied"), "{denied:?}");
+        let denied = peers.run(nowhere, &["git", "clone", "-q", &url, &format!("{into}-denied")])?;
+        ensure!(denied.code() != Some(0) && shows_alert(&denied), "{denied:?}");
     }
     Ok(())
 }
@@ -179,6 +188,43 @@ fn sessions_are_resumed() -> Result<()> {
         let again = visit("-sess_in")?;
         ensure!(again.stdout.contains("Reused, TLSv1"), "{version}: {}", again.stdout);
     }
+    Ok(())
+}
+
+#[test]
+fn a_renegotiation_is_the_server_s_affair() -> Result<()> {
+    let peers = Peers::new("again")?;
+    let stage = &peers.stage;
+    kill(Pid::from_raw(stage.nginx.pid().cast_signed()), Signal::SIGTERM)?;
+    let [certificate, key] = stage.nginx.identity().map(|file| file.display().to_string());
+    let server = ["openssl", "s_server", "-4", "-accept", "443", "-cert", &certificate, "-key", &key];
+    let options = ["-tls1_2", "-client_renegotiation", "-rev"];
+    let mut server = poll(SOON, || {
+        // The port may not be free yet.
+        let mut server = stage.world.internet().spawn(&[server.as_slice(), &options].concat()).ok()?;
+        let up = poll(SOON, || {
+            server.stdout().contains("ACCEPT").then_some(true).or((!server.is_running()).then_some(false))
+        });
+        (up == Some(true)).then_some(server)
+    })
+    .context("no server")?;
+    let (input, mut say) = std::io::pipe()?;
+    let mut client = stage.a.command("openssl");
+    client
+        .args(["s_client", "-connect", &format!("{}:443", NOWHERE[0]), "-servername", NAMES[0], "-tls1_2"])
+        .stdin(input);
+    let client = stage.a.spawn_command(client)?;
+    let hears = |words: &str| {
+        let heard = || client.stdout().contains(words) || client.stderr().contains(words);
+        ensure!(wait_until(SOON, heard), "no {words:?}: {}{}", client.stdout(), client.stderr());
+        Ok(())
+    };
+    hears("Verify return code")?;
+    say.write_all(b"R\n")?;
+    hears("RENEGOTIATING")?;
+    say.write_all(b"renegotiated\n")?;
+    hears("detaitogener")?;
+    ensure!(server.is_running());
     Ok(())
 }
 

@@ -120,6 +120,7 @@ http {
         listen [::]:8080;
         listen 443 ssl http2;
         listen [::]:443 ssl http2;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate certificate.pem;
         ssl_certificate_key key.pem;
         root www;

@@ -1,10 +1,10 @@
 //! A TCP server that keeps what it hears.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, Read, Write},
     net::{IpAddr, Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -21,8 +21,8 @@ use crate::{
 
 /// A recorder ends by itself after this.
 const LIFE: Duration = Duration::from_secs(120);
-/// How soon a dropped recorder notices.
-const TICK: Duration = Duration::from_millis(20);
+/// How often it looks for new connections.
+const TICK: Duration = Duration::from_millis(1);
 /// Enough for a thread that copies bytes: there may be thousands.
 const STACK: usize = 128 << 10;
 
@@ -39,9 +39,20 @@ pub struct Heard {
 /// [`Recorder::ENDED`]. A client that asks for it by [`Recorder::FINISH`] hears the server's end first. Ends when dropped, or after two minutes.
 #[derive(Debug)]
 pub struct Recorder {
-    stop: Arc<AtomicBool>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    connections: Mutex<Vec<(TcpStream, Heard)>>,
+}
+
+impl Shared {
+    fn connections(&self) -> MutexGuard<'_, Vec<(TcpStream, Heard)>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Recorder {
@@ -54,13 +65,13 @@ impl Recorder {
 
     /// The connections so far, in the order of their beginnings.
     pub fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.connections().iter().map(|(_, heard)| heard.clone()).collect()
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
@@ -73,59 +84,62 @@ impl Node {
         let bound = self.within(|| poll(START_LIMIT, || TcpListener::bind(("::", port)).ok()))?;
         let listener = bound.with_context(|| format!("port {port} of {} is not free", self.name()))?;
         listener.set_nonblocking(true)?;
-        let (stop, heard) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let shared = Arc::<Shared>::default();
         let thread = thread::spawn({
-            let (stop, heard) = (stop.clone(), Arc::clone(&heard));
-            move || listen(&listener, &stop, &heard)
+            let shared = shared.clone();
+            move || listen(&listener, &shared)
         });
-        Ok(Recorder { stop, heard, thread: Some(thread) })
+        Ok(Recorder { shared, thread: Some(thread) })
     }
 }
 
-fn listen(listener: &TcpListener, stop: &Arc<AtomicBool>, heard: &Arc<Mutex<Vec<Heard>>>) {
+fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
     let end = Deadline::after(LIFE);
     let mut threads = Vec::new();
-    while !stop.load(Ordering::Relaxed) && !end.expired() {
+    while !shared.stop.load(Ordering::Relaxed) && !end.expired() {
         let Ok((stream, _)) = listener.accept() else {
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(TICK);
             continue;
         };
-        let (stop, heard) = (stop.clone(), heard.clone());
+        let shared = shared.clone();
         // A connection that ends in an error is as good as any other end.
-        let serve = move || drop(record(stream, &stop, &heard));
+        let serve = move || drop(record(stream, &shared));
         threads.push(thread::Builder::new().stack_size(STACK).spawn(serve).expect("a thread"));
+    }
+    for (stream, _) in shared.connections().iter() {
+        // Most have ended by themselves.
+        stream.shutdown(Shutdown::Both).ok();
     }
     for thread in threads {
         thread.join().ok();
     }
 }
 
-fn record(mut stream: TcpStream, stop: &AtomicBool, heard: &Mutex<Vec<Heard>>) -> std::io::Result<()> {
+fn record(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(TICK))?;
+    stream.set_read_timeout(Some(LIFE))?;
     let at = stream.local_addr()?.ip().to_canonical();
+    let other = stream.try_clone()?;
     let number = {
-        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.push(Heard { at, bytes: Vec::new() });
-        heard.len() - 1
+        let mut connections = shared.connections();
+        connections.push((other, Heard { at, bytes: Vec::new() }));
+        connections.len() - 1
     };
     let (mut bytes, mut first) = (vec![0; 16 << 10], true);
-    let end = Deadline::after(LIFE);
-    while !stop.load(Ordering::Relaxed) && !end.expired() {
-        match stream.read(&mut bytes) {
-            Ok(0) => return stream.write_all(Recorder::ENDED),
-            Ok(length) => {
-                heard.lock().unwrap_or_else(PoisonError::into_inner)[number].bytes.extend_from_slice(&bytes[..length]);
-                if first {
-                    stream.write_all(Recorder::HEARD)?;
-                }
-                first = false;
-                if bytes[..length].ends_with(Recorder::FINISH) {
-                    stream.shutdown(Shutdown::Write)?;
-                }
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error),
+    // Who comes between the last look for connections and the end of all is not waited for.
+    while !shared.stop.load(Ordering::Relaxed) {
+        let length = stream.read(&mut bytes)?;
+        if length == 0 {
+            stream.write_all(Recorder::ENDED)?;
+            return stream.shutdown(Shutdown::Both);
+        }
+        shared.connections()[number].1.bytes.extend_from_slice(&bytes[..length]);
+        if first {
+            stream.write_all(Recorder::HEARD)?;
+        }
+        first = false;
+        if bytes[..length].ends_with(Recorder::FINISH) {
+            stream.shutdown(Shutdown::Write)?;
         }
     }
     Ok(())
