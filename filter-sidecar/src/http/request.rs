@@ -25,6 +25,9 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 /// What `Connection` cannot take away.
 const STAYS: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT];
 
+/// So much of what is no name is shown to people.
+const SHOWN: usize = 256;
+
 /// What a request wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -38,7 +41,7 @@ pub(super) struct Wanted {
 pub(super) fn written_host(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let host = String::from_utf8_lossy(host).into_owned();
-    without_port(&host).map(str::to_owned).unwrap_or(host)
+    without_port(&host).unwrap_or(&host).chars().take(SHOWN).collect()
 }
 
 /// Reads what a request wants.
@@ -219,6 +222,14 @@ mod tests {
         assert_eq!(judged(b"user@a.test"), Err(AMBIGUOUS));
         assert_eq!(judge(&request("GET", "/", &[])), Err(NO_NAME));
         assert_eq!(judge(&request("GET", "/", &[("host", b"a.test"), ("host", b"a.test")])), Err(AMBIGUOUS));
+    }
+
+    #[test]
+    fn what_people_are_shown_is_short() {
+        let shown = |host: &str| written_host(&request("GET", "/", &[("host", host.as_bytes())]).headers);
+        assert_eq!(shown("A.test.:80"), "A.test.");
+        assert_eq!(shown("a@b:x"), "a@b:x");
+        assert_eq!(shown(&"\u{fc}".repeat(30_000)), "\u{fc}".repeat(SHOWN));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn curl_wget_and_python_reach_nginx_by_name() -> Result<()> {
     let log = stage.nginx.log()?;
     ensure!(log.lines().all(|line| !line.contains("denied")), "{log}");
     ensure!(
-        log.lines().filter(|line| line.contains("\"six.test\"") && line.contains("HTTP/1.1\" 200")).count() >= 18,
+        log.lines().filter(|line| line.contains("\"six.test\"") && line.contains("HTTP/1.1\" 200")).count() == 17,
         "{log}"
     );
     Ok(())

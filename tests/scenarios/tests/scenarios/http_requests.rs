@@ -57,6 +57,8 @@ fn what_is_not_clear_or_not_allowed_is_refused_and_nothing_leaves() -> Result<()
         (get("Host: a.test..\r\n"), NO_NAME, "a.test.."),
         (get("Host: a .test\r\n"), AMBIGUOUS, "a .test"),
         (get(&format!("Host: {}.wild.test\r\n", "x".repeat(64))), NO_NAME, &format!("{}.wild.test", "x".repeat(64))),
+        (get(&format!("Host: {}\r\n", long(254))), NO_NAME, &long(254)),
+        (get(&format!("Host: {}\r\n", "x".repeat(60_000))), NO_NAME, &"x".repeat(256)),
         // A user, a list, a port that is none.
         (get("Host: a.test@b.test\r\n"), AMBIGUOUS, "a.test@b.test"),
         (get("Host: u:p@a.test\r\n"), AMBIGUOUS, "u:p@a.test"),
@@ -113,6 +115,12 @@ fn what_is_not_clear_or_not_allowed_is_refused_and_nothing_leaves() -> Result<()
     Ok(())
 }
 
+/// A name of this length that an entry covers.
+fn long(length: usize) -> String {
+    let (begin, end) = (format!("{0}.{0}.{0}.", "x".repeat(60)), ".wild.test");
+    format!("{begin}{}{end}", "y".repeat(length - begin.len() - end.len()))
+}
+
 /// Whether a frame is to port 80 of anybody.
 fn leaves_for_web(frame: &[u8]) -> bool {
     match frame.get(12..14) {
@@ -125,6 +133,7 @@ fn leaves_for_web(frame: &[u8]) -> bool {
 #[test]
 fn what_is_clear_is_written_anew() -> Result<()> {
     let (stage, server, _resolver) = stage("anew")?;
+    let get_longest = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", long(253));
     let cases = [
         ("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("GET /x?y HTTP/1.1\r\nHost: A.Test.:80\r\n\r\n", "GET /x?y HTTP/1.1\r\nHost: a.test\r\n\r\n"),
@@ -138,6 +147,7 @@ fn what_is_clear_is_written_anew() -> Result<()> {
         ("OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        (&get_longest, &get_longest),
         (
             "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close, X-Mine, Host\r\nX-Mine: 1\r\nX-Odd: 2\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a.test\r\nX-Odd: 2\r\n\r\n",
