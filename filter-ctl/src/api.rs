@@ -40,6 +40,24 @@ pub struct Health {
     /// Hooks that no record knows.
     #[serde(default)]
     pub orphans: Vec<Orphan>,
+    /// The sidecar, once names were needed.
+    #[serde(default)]
+    pub sidecar: Option<SidecarStatus>,
+}
+
+/// The process that judges connections by names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SidecarStatus {
+    /// Its process id; none while it does not run, and connections for names are refused.
+    pub pid: Option<u32>,
+    /// How often it was replaced since the daemon started.
+    pub restarts: u32,
+    /// Sandboxes that it works for.
+    pub sandboxes: usize,
+    /// How the last one ended that was replaced.
+    #[serde(default)]
+    pub last_end: Option<String>,
 }
 
 /// Hooks on a device that no record knows: they enforce the last policy of a sandbox whose record somebody has removed.

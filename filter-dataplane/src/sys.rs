@@ -241,6 +241,17 @@ fn read_info<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     bpf(BPF_OBJ_GET_INFO_BY_FD, &get_info).map(drop)
 }
 
+/// Keeps all descriptors that the process has, but for the standard ones, from the programs that it starts: it may have got some itself that
+/// are not closed by themselves. Since Linux 5.11.
+///
+/// # Errors
+/// The kernel's.
+pub fn close_on_exec() -> io::Result<()> {
+    // SAFETY: no descriptor is closed.
+    let marked = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+    if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Makes the whole process take its memory from one heap; for the beginning of a daemon. Loading a program takes megabytes for a
 /// moment, on whichever thread it happens, and glibc has a heap a thread, which keeps what was freed.
 pub fn use_one_heap() {

@@ -17,12 +17,19 @@ const EXHAUSTED: Duration = Duration::from_millis(20);
 /// Takes the connections of a listener.
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let mut told = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(take(Arc::new(stream), shared.clone()))),
+                Ok((stream, _)) => {
+                    told = false;
+                    connections.spawn(take(Arc::new(stream), shared.clone()));
+                }
                 Err(error) => {
-                    tracing::warn!(sandbox = shared.id, "a connection could not be taken: {error}");
+                    // Once, however long it lasts.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(sandbox = shared.id, "connections cannot be taken: {error}");
+                    }
                     tokio::time::sleep(EXHAUSTED).await;
                 }
             },
@@ -55,6 +62,8 @@ async fn serve(
     shared: &Arc<Shared>,
     unjudged: OwnedSemaphorePermit,
 ) -> Result<(), (Refusal, String)> {
+    // The kernel may have let it in by a policy that is not in force here yet: it is not judged by an earlier one.
+    shared.settled().await;
     // What is sent on is whole already.
     drop(stream.set_nodelay(true));
     match to.port() {

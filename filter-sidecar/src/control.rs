@@ -4,7 +4,7 @@ use crate::protocol::{self, Order, Word};
 use crate::resolve::Resolver;
 use crate::sandbox::{Common, Sandbox};
 use crate::sources::Sources;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -60,7 +60,12 @@ impl Sidecar {
                 };
                 self.common = Some(Arc::new(common));
             }
+            // Who carries connections is asked as well.
+            Order::Beat => {
+                self.runtime.block_on(self.runtime.spawn(async {})).context("nothing is carried any more")?
+            }
             Order::Begin { slot, id } => {
+                ensure!(descriptors.len() == 2, "its listeners did not arrive: there are no descriptors left");
                 let common = self.common.as_ref().context("it has not been told how to start")?;
                 let listeners: Vec<TcpListener> = descriptors.into_iter().map(TcpListener::from).collect();
                 let sandbox = Sandbox::begin(slot, id, listeners, &self.runtime, common)?;

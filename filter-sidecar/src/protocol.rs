@@ -36,6 +36,8 @@ pub enum Order {
         /// What a socket may hold at the most whose buffers grow, in bytes (`net.ipv4.tcp_rmem` and `tcp_wmem`).
         grown_bytes: u64,
     },
+    /// Answer, if you can.
+    Beat,
     /// A sandbox is there. With this come its listeners, for IPv4 and for IPv6, in this order.
     Begin {
         /// Where it is attached.

@@ -19,6 +19,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     names: Arc<Names>,
     state: Mutex<State>,
     denials: Mutex<Denials>,
+    /// Whether no policy waits to come into force.
+    is_settled: watch::Sender<bool>,
 }
 
 /// The policy in force, and what goes on under it: nobody is let in by one policy and overlooked by the next.
@@ -111,6 +114,12 @@ impl Drop for Admitted {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic under the lock")
+    }
+
+    /// Waits while a policy is about to come into force: what is accepted meanwhile may have been let in by it.
+    pub(crate) async fn settled(&self) {
+        // The sender is there as long as this is.
+        drop(self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await);
     }
 
     /// The policy in force.
@@ -197,12 +206,14 @@ pub(crate) struct Sandbox {
     prepared: Option<Policy>,
     /// Keeps the addresses of the policy's names at hand.
     warming: JoinSet<()>,
+    /// Nobody is judged before there is a policy: who comes earlier waits.
+    waiting: Vec<TcpListener>,
+    accepting: JoinSet<()>,
     runtime: Handle,
-    _accepting: JoinSet<()>,
 }
 
 impl Sandbox {
-    /// Takes what arrives at a sandbox's listeners; there is no name that it may reach yet.
+    /// Makes ready to take what arrives at a sandbox's listeners, once its first policy is in force.
     pub(crate) fn begin(
         slot: u32,
         id: String,
@@ -221,21 +232,22 @@ impl Sandbox {
             common: common.clone(),
             names,
             state: Mutex::default(),
+            is_settled: watch::Sender::new(true),
         });
-        let mut accepting = JoinSet::new();
         let _inside = runtime.enter();
-        for listener in listeners {
-            listener.set_nonblocking(true).context("a listener")?;
-            let listener = TcpListener::from_std(listener).context("a listener")?;
-            accepting.spawn_on(connection::accept(listener, shared.clone()), runtime.handle());
-        }
-        let (warming, runtime) = (JoinSet::new(), runtime.handle().clone());
-        Ok(Sandbox { shared, prepared: None, warming, runtime, _accepting: accepting })
+        let ready = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let waiting = listeners.into_iter().map(ready).collect::<Result<_, _>>().context("a listener")?;
+        let (warming, accepting, runtime) = (JoinSet::new(), JoinSet::new(), runtime.handle().clone());
+        Ok(Sandbox { shared, prepared: None, warming, waiting, accepting, runtime })
     }
 
     /// Keeps a policy beside the one in force.
     pub(crate) fn prepare(&mut self, policy: &protocol::Policy) -> Result<()> {
         self.prepared = Some(Policy::new(policy)?);
+        self.shared.is_settled.send_replace(false);
         Ok(())
     }
 
@@ -245,12 +257,17 @@ impl Sandbox {
         self.warming.abort_all();
         self.warming.spawn_on(warm::keep(self.shared.names.clone(), policy.warm.clone()), &self.runtime);
         self.shared.switch(policy);
+        self.shared.is_settled.send_replace(true);
+        for listener in self.waiting.drain(..) {
+            self.accepting.spawn_on(connection::accept(listener, self.shared.clone()), &self.runtime);
+        }
         Ok(())
     }
 
     /// Forgets what was prepared.
     pub(crate) fn forget_prepared(&mut self) {
         self.prepared = None;
+        self.shared.is_settled.send_replace(true);
     }
 }
 

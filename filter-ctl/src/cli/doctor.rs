@@ -12,7 +12,7 @@ use super::{
     output::{self, BAD, Cell, GOOD, Output, PLAIN, WARN},
     start,
 };
-use crate::api::{Orphan, SandboxStatus, State};
+use crate::api::{Orphan, SandboxStatus, SidecarStatus, State};
 use crate::daemon::{
     config::{self, Config},
     marks,
@@ -63,6 +63,7 @@ pub(super) async fn run(client: &Client, output: &mut Output, config: Option<Pat
             findings.extend(sandboxes.iter().flat_map(|status| sandbox(&config, status)));
             let health = client.get::<crate::api::Health>("/v1/health").await?;
             findings.extend(health.orphans.iter().map(orphan));
+            findings.extend(health.sidecar.as_ref().map(sidecar));
         }
         Err(failure) => {
             findings.push(bad(
@@ -206,6 +207,23 @@ fn programs_ahead(what: &str, config: &Config, status: &SandboxStatus) -> Vec<Fi
 fn orphan(Orphan { slot, device }: &Orphan) -> Finding {
     let found = format!("hooks on {device} enforce a policy that no record knows");
     warning(format!("slot {slot}"), found, format!("bring the device down, then filter-ctl detach --slot {slot}"))
+}
+
+/// The process that judges connections by names.
+fn sidecar(SidecarStatus { pid, restarts, sandboxes, last_end }: &SidecarStatus) -> Finding {
+    let last = last_end.as_deref().unwrap_or_default();
+    match pid {
+        None => {
+            let found = format!("does not run, connections for names are refused: {last}");
+            bad("sidecar", found, "read the daemon's log; it is started again by itself")
+        }
+        Some(pid) if *restarts > 0 => {
+            let found =
+                format!("runs (pid {pid}, sandboxes: {sandboxes}), after restarts: {restarts}; the last one: {last}");
+            warning("sidecar", found, "read the daemon's log: connections that it carried have ended with it")
+        }
+        Some(pid) => good("sidecar", format!("runs (pid {pid}, sandboxes: {sandboxes})")),
+    }
 }
 
 fn good(what: impl Into<String>, found: impl Into<String>) -> Finding {

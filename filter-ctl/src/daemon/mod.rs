@@ -81,13 +81,14 @@ async fn serve(
     }
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
-    let denied = node.sidecar.denied();
+    let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
     let events = events::pump(kernel_events, names.clone(), full);
     events::follow(denied, names, events.clone());
     tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
+    tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, node, events, stop).await

@@ -13,11 +13,14 @@ use std::net::Ipv6Addr;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::MissedTickBehavior;
 
 /// Between looks at what sends no notice: pins, flows.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Between looks at the sidecar.
+const BEAT: Duration = Duration::from_millis(150);
 /// Sandboxes that are looked at under one lock.
 const AT_ONCE: usize = 64;
 /// For notices that come together.
@@ -115,6 +118,7 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     // Without the sidecar what it would judge is denied.
     if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
         tracing::error!(id, "its names are of no use: {error:#}");
+        node.sidecar.falls_short();
     }
     let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
     node.hold(held);
@@ -206,9 +210,6 @@ async fn with<T: Send + 'static>(
 /// Looks at the links and flows of some sandboxes, the first of which is the first not before `from`. Tells where to go on: nobody
 /// waits for a look at all.
 fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
-    if node.sidecar.has_ended() {
-        revive(node);
-    }
     node.dataplane.mend_bridges()?;
     let mut ids: Vec<String> = node
         .sandboxes
@@ -225,11 +226,31 @@ fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
     Ok(next)
 }
 
+/// Makes sure, again and again, that the sidecar answers; replaces one that does not or has ended.
+pub(super) async fn keep_sidecar(node: Arc<Mutex<Node>>, ended: Arc<Notify>) {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! { () = ended.notified() => {}, _ = beat.tick() => {} }
+        with(&node, |node| {
+            if node.sidecar.look() {
+                revive(node);
+            }
+            Ok(())
+        })
+        .await;
+    }
+}
+
 /// Gives a new sidecar all that the last one had.
 fn revive(node: &mut Node) {
     let named = |held: &&Held| !held.gone && !held.record.sealed && !held.sandbox.policy.names.is_empty();
-    for held in node.sandboxes.values().filter(named).cloned().collect::<Vec<_>>() {
+    let lacks = |held: &&Held| named(held) && !node.sidecar.has(held.record.slot);
+    for held in node.sandboxes.values().filter(lacks).cloned().collect::<Vec<_>>() {
         give_names(node, &held);
+        if !node.sidecar.runs() {
+            return;
+        }
     }
 }
 
@@ -238,6 +259,7 @@ fn give_names(node: &mut Node, held: &Held) {
     let prepared = node.prepare_names(&held.record, &held.config, &held.sandbox);
     if let Err(error) = prepared.and_then(|()| node.sidecar.commit(held.record.slot)) {
         tracing::error!(id = %held.sandbox.id, "its names are of no use: {error:#}");
+        node.sidecar.falls_short();
     }
 }
 

@@ -101,6 +101,7 @@ async fn health(State(api): State<Api>) -> Answer<Health> {
             sandboxes: node.sandboxes.len(),
             strays: node.dataplane.strays()?,
             orphans: orphans::list(node),
+            sidecar: node.sidecar.status(),
         })
     })
     .await

@@ -2,38 +2,37 @@
 //!
 //! It has the listeners: while there is none, the kernel finds none, and denies what only a name could allow.
 
+mod lives;
+mod process;
+
 use super::config::Config;
+use crate::api::SidecarStatus;
 use anyhow::{Context, Result, bail};
 use filter_dataplane::{Dataplane, Dials, Place};
 use filter_policy::{Attach, NetnsRef, Sandbox};
-use filter_sidecar::protocol::{self, Denied, Order, Policy, Word};
+use filter_sidecar::protocol::{Denied, Order, Policy};
+use lives::Lives;
+use process::Process;
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::net::{IpAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
-use tokio::sync::broadcast;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, broadcast};
 
-/// Name of the program, beside the daemon's.
-const PROGRAM: &str = "filter-sidecar";
-/// After so long the sidecar hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The user and the group that have nothing.
-const NOBODY: u32 = 65_534;
 /// Refusals that a slow watcher may be behind.
 const BACKLOG: usize = 1_024;
+/// After so long what could not be handed over is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The sidecar.
 pub(super) struct Sidecar {
     running: Option<Running>,
-    /// One has ended, and what it had nobody has yet.
-    lost: bool,
+    lives: Lives,
+    /// Somebody lacks what he is to have of it, which is to be handed over from this moment on.
+    lacking: Option<Instant>,
+    ended: Arc<Notify>,
     denied: broadcast::Sender<Denied>,
 }
 
@@ -50,24 +49,41 @@ pub(super) struct Judged<'a> {
 }
 
 struct Running {
-    child: Child,
-    control: UnixStream,
-    answers: Receiver<Word>,
+    process: Process,
     /// Slots that it has listeners of, and the device that these are bound to.
     slots: BTreeMap<u32, u32>,
-    /// It did not answer: answers and orders do not belong together any more.
-    hangs: bool,
 }
 
 impl Sidecar {
     /// None that runs yet.
     pub(super) fn new() -> Sidecar {
-        Sidecar { running: None, lost: false, denied: broadcast::channel(BACKLOG).0 }
+        let (lives, ended) = (Lives::default(), Arc::default());
+        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// Notified when it ends.
+    pub(super) fn ended(&self) -> Arc<Notify> {
+        self.ended.clone()
+    }
+
+    /// How it is; `None` when it was never needed.
+    pub(super) fn status(&self) -> Option<SidecarStatus> {
+        (self.lives.begun > 0 || self.lacking.is_some()).then(|| SidecarStatus {
+            pid: self.running.as_ref().map(|running| running.process.pid()),
+            restarts: self.lives.restarts(),
+            sandboxes: self.running.as_ref().map_or(0, |running| running.slots.len()),
+            last_end: self.lives.last_end.clone(),
+        })
     }
 
     /// The refusals that it tells of.
     pub(super) fn denied(&self) -> broadcast::Receiver<Denied> {
         self.denied.subscribe()
+    }
+
+    /// Whether there is one.
+    pub(super) fn runs(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Whether it has anything of a slot.
@@ -80,13 +96,15 @@ impl Sidecar {
     /// # Errors
     /// When it cannot be started, does not answer, or the listeners cannot be opened.
     pub(super) fn prepare(&mut self, dataplane: &mut Dataplane, config: &Config, judged: &Judged<'_>) -> Result<()> {
-        self.notice_end();
+        if self.running.as_mut().is_some_and(|running| running.process.beat().is_err()) {
+            self.lose();
+        }
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Running::start(dataplane, config, self.denied.clone())?),
+            None => self.start(dataplane, config)?,
         };
         let prepared = running.prepare(dataplane, config, judged);
-        self.unless_hung(prepared)
+        self.unless_lost(prepared)
     }
 
     /// Lets it judge by what was prepared; connections that this does not allow have ended then. One that does not is ended: it would go on
@@ -119,34 +137,63 @@ impl Sidecar {
         }
     }
 
-    /// Whether one has ended, and a new one needs what it had. Says so once.
-    pub(super) fn has_ended(&mut self) -> bool {
-        self.notice_end();
-        std::mem::take(&mut self.lost)
+    /// Somebody could not be given what he is to have; it is tried again soon.
+    pub(super) fn falls_short(&mut self) {
+        self.lacking = Some(Instant::now() + AGAIN);
     }
 
-    fn notice_end(&mut self) {
-        if self.running.as_mut().is_some_and(|running| !matches!(running.child.try_wait(), Ok(None))) {
-            tracing::error!("the sidecar has ended");
-            self.lose();
+    /// Makes sure that it answers, and replaces it by nothing if it does not. Tells whether somebody is to be given now what he lacks; says so once.
+    pub(super) fn look(&mut self) -> bool {
+        if let Some(running) = &mut self.running {
+            // Whatever came of it is noticed below.
+            drop(running.process.beat());
+            if running.process.is_lost().is_some() {
+                self.lose();
+            }
+        }
+        let now = Instant::now();
+        let is_time = self.lacking.is_some_and(|from| from <= now) && self.lives.wait(now).is_none();
+        is_time && self.lacking.take().is_some()
+    }
+
+    fn start(&mut self, config: &Config) -> Result<&mut Running> {
+        if let Some(wait) = self.lives.wait(Instant::now()) {
+            let last = self.lives.last_end.as_deref().unwrap_or_default();
+            bail!("the sidecar ends again and again ({last}); the next one is started in {} ms", wait.as_millis());
+        }
+        self.lives.begun = self.lives.begun.saturating_add(1);
+        match Running::start(dataplane, config, self.denied.clone(), self.ended.clone()) {
+            Ok(running) => Ok(self.running.insert(running)),
+            Err(error) => {
+                self.lives.ended(Duration::ZERO, format!("{error:#}"), Instant::now());
+                Err(error)
+            }
         }
     }
 
+    /// Ends it: its listeners go with it, and what it carried.
     fn lose(&mut self) {
-        (self.running, self.lost) = (None, true);
+        let Some(Running { process, .. }) = self.running.take() else { return };
+        let age = process.age();
+        let why = process.is_lost().unwrap_or_else(|| "it did not do what it was told".to_owned());
+        tracing::error!(pid = process.pid(), "the sidecar is lost, and replaced: {why}");
+        drop(process);
+        let now = Instant::now();
+        self.lives.ended(age, why, now);
+        self.lacking = Some(now);
+        self.ended.notify_one();
     }
 
     fn order(&mut self, slot: u32, order: &Order) -> Result<()> {
         let Some(running) = self.running.as_mut().filter(|running| running.slots.contains_key(&slot)) else {
             return Ok(());
         };
-        let carried_out = running.order(order, &[]);
-        self.unless_hung(carried_out)
+        let carried_out = running.process.order(order, &[]);
+        self.unless_lost(carried_out)
     }
 
-    /// One that does not answer is ended: its listeners go with it, and a new one is started.
-    fn unless_hung(&mut self, outcome: Result<()>) -> Result<()> {
-        if outcome.is_err() && self.running.as_ref().is_some_and(|running| running.hangs) {
+    fn unless_lost(&mut self, outcome: Result<()>) -> Result<()> {
+        if outcome.is_err() && self.running.as_ref().is_some_and(|running| running.process.is_lost().is_some()) {
             self.lose();
         }
         outcome
@@ -154,42 +201,19 @@ impl Sidecar {
 }
 
 impl Running {
-    fn start(dataplane: &mut Dataplane, config: &Config, denied: broadcast::Sender<Denied>) -> Result<Running> {
+    fn start(
+        dataplane: &mut Dataplane,
+        config: &Config,
+        denied: broadcast::Sender<Denied>,
+        ended: Arc<Notify>,
+    ) -> Result<Running> {
         let resolvers = resolvers(config)?;
         let opened = &config.operator.open_ranges;
         let guarded = dataplane.guard(&Dials { resolvers: &resolvers, opened, marks: config.marks.into() });
         guarded.context("the sidecar cannot be kept from what is protected")?;
-        let program = env::current_exe().context("the daemon's own program is not known")?.with_file_name(PROGRAM);
-        let (control, other) = UnixStream::pair().context("cannot make a pair of sockets")?;
-        control.set_write_timeout(Some(PATIENCE)).context("the control socket")?;
-        let child = Command::new(&program)
-            .stdin(Stdio::from(OwnedFd::from(other)))
-            .stdout(Stdio::null())
-            .env_clear()
-            .current_dir("/")
-            .uid(NOBODY)
-            .gid(NOBODY)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        tracing::info!(pid = child.id(), "the sidecar has started");
-        let reading = control.try_clone().context("the control socket")?;
-        let (answering, answers) = channel();
-        thread::spawn(move || {
-            while let Ok(Some((word, _))) = protocol::receive::<Word>(&reading) {
-                match word {
-                    // Nobody watching is no error.
-                    Word::Denied(one) => drop(denied.send(one)),
-                    answer => {
-                        if answering.send(answer).is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        });
-        let mut running = Running { child, control, answers, slots: BTreeMap::new(), hangs: false };
-        running.order(&start(config, resolvers)?, &[])?;
-        Ok(running)
+        let mut process = Process::start(denied, ended)?;
+        process.order(&start(config, resolvers)?, &[])?;
+        Ok(Running { process, slots: BTreeMap::new() })
     }
 
     fn prepare(
@@ -200,13 +224,13 @@ impl Running {
     ) -> Result<()> {
         let (slot, by) = (place.slot, bridge.unwrap_or(place.ifindex));
         if self.slots.get(&slot).is_some_and(|bound| *bound != by) {
-            self.order(&Order::End { slot }, &[])?;
+            self.process.order(&Order::End { slot }, &[])?;
             self.slots.remove(&slot);
         }
         if !self.slots.contains_key(&slot) {
             let listeners = dataplane.listen(*place, netns(sandbox), *bridge, config.marks.into())?;
             let descriptors = listeners.each_ref().map(TcpListener::as_fd);
-            self.order(&Order::Begin { slot, id: sandbox.id.to_string() }, &descriptors)?;
+            self.process.order(&Order::Begin { slot, id: sandbox.id.to_string() }, &descriptors)?;
             self.slots.insert(slot, by);
         }
         // Nothing passes that a rule or a proxy was to have a hand in.
@@ -217,29 +241,7 @@ impl Running {
             names: names.map(|entry| entry.value.to_string()).collect(),
             opened: config.operator.open_ranges.clone(),
         };
-        self.order(&Order::Prepare { slot, policy }, &[])
-    }
-
-    fn order(&mut self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
-        let answer = protocol::send(&self.control, order, descriptors)
-            .map_err(anyhow::Error::from)
-            .and_then(|()| Ok(self.answers.recv_timeout(PATIENCE)?));
-        match answer {
-            Ok(Word::Done) => Ok(()),
-            Ok(Word::Failed { reason }) => bail!("the sidecar refuses: {reason}"),
-            other => {
-                self.hangs = true;
-                other.map(drop).context("the sidecar does not answer")
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // One that has ended already needs no signal.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.process.order(&Order::Prepare { slot, policy }, &[])
     }
 }
 

@@ -70,6 +70,7 @@ impl Round {
         self.protect(node, &chosen);
         fail_point("attach.protected");
         self.prepare_names(node, Work::Create);
+        fail_point("attach.named");
         let ready = self.prepared(Work::Create);
         let outcomes = node
             .dataplane
@@ -87,6 +88,7 @@ impl Round {
         fail_point("update.prepared");
         self.protect(node, &chosen);
         self.prepare_names(node, Work::Update);
+        fail_point("update.named");
         let ready = self.prepared(Work::Update);
         let outcomes =
             node.dataplane.update_many(&self.next(&ready).map(|(_, next)| next.to_update()).collect::<Vec<_>>());
