@@ -62,6 +62,7 @@ pub use namespace::Namespace;
 pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
+pub use survey::{Change, Gateway, Survey};
 pub use sys::{close_on_exec, use_one_heap};
 
 use crate::bridges::Bridges;

@@ -80,6 +80,24 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "sidecar",
+        shows: "a sidecar killed, frozen or out of descriptors, 120 times under load, lets nothing denied pass and is back within a second",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "sidecar", "faults_", "--", "--nocapture"])
+                .env("SIDECAR_FAULTS", "120")
+        },
+    },
+    Proof {
+        name: "names-atomicity",
+        shows: "kernel and sidecar change as one: nothing reaches a name that is not allowed any more, over 2,000 swaps under load",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "sidecar", "kernel_and_sidecar", "--", "--nocapture"])
+                .env("NAME_SWAPS", "2000")
+        },
+    },
+    Proof {
         name: "cycles",
         shows: "10,000 sandboxes come and go: each has its own policy and none before it, and nothing is left of them",
         command: || {

@@ -37,6 +37,7 @@ pub(crate) enum Operation {
 pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.prepared", Operation::Attach),
     ("attach.protected", Operation::Attach),
+    ("attach.named", Operation::Attach),
     ("attach.counters", Operation::Attach),
     ("attach.flows", Operation::Attach),
     ("attach.sandbox", Operation::Attach),
@@ -48,6 +49,7 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.committed", Operation::Attach),
     ("store.written", Operation::Update),
     ("update.prepared", Operation::Update),
+    ("update.named", Operation::Update),
     ("switch.built", Operation::Update),
     ("switch.placed", Operation::Update),
     ("update.switched", Operation::Update),
