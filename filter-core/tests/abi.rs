@@ -70,8 +70,9 @@ fn numbers_of_version_8() {
         SandboxFlags::SEALED,
         SandboxFlags::REJECT,
         SandboxFlags::GATEWAY_APART,
+        SandboxFlags::NAMED,
     ];
-    assert_eq!(flags, [1, 2, 4, 8, 16, 32]);
+    assert_eq!(flags, [1, 2, 4, 8, 16, 32, 64]);
     assert_eq!((FlowState::PEER_FIN, FlowState::SANDBOX_FIN, FlowState::MARKED, FlowState::CLOSED), (1, 2, 4, 3));
     assert_eq!((abi::SLOTS, abi::MAX_SANDBOXES, abi::FLOWS), (8_192, 16_384, 64));
 }

@@ -6,7 +6,7 @@ use crate::attachment::Attachment;
 use crate::checksum::Summed;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
-use crate::hand_over::hand_over;
+use crate::hand_over::{carry_on, hand_over};
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
 use crate::{DROP, NEXT, checksum, emit, reject};
@@ -35,6 +35,10 @@ fn pass_plain(skb: *mut __sk_buff) -> Option<Summed> {
     let head = InPlace::new(skb);
     let allowed = plain::from_sandbox(&head, config, &Policy { slot, first: policy })?;
     let length = head.length();
+    let packet = &allowed.packet;
+    if config.may_be_carried(packet.protocol, packet.destination_port, packet.tcp_flags) {
+        return None;
+    }
     if let Summed::Cut = checksum::of_plain(skb, &allowed.packet)? {
         return Some(Summed::Cut);
     }
@@ -65,6 +69,11 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) {
         action = hand_over(skb, flow, config, slot);
         if action == DROP { verdict } else { Verdict { reason: Reason::HandedOver, ..verdict } }
+    } else if verdict.reason.is_listed()
+        && config.may_be_carried(flow.protocol, flow.destination_port, flow.tcp_flags)
+        && carry_on(skb, flow, config) != 0
+    {
+        Verdict { reason: Reason::HandedOver, ..verdict }
     } else {
         verdict
     };

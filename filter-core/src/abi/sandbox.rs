@@ -1,6 +1,7 @@
 //! How the program finds a packet's sandbox, and what it checks before the policy.
 
 use crate::Address;
+use crate::packet::{protocol, tcp_flags};
 use crate::table::First;
 
 /// Value of a namespace's slot array (index: `ifindex & mask`) and of its overflow hash (key: ifindex).
@@ -189,6 +190,8 @@ impl SandboxFlags {
     /// No address of the gateway is one that the sandbox may send from: it need not be looked for. Told by
     /// [`SandboxConfig::with_gateway_told_apart`].
     pub const GATEWAY_APART: u32 = 1 << 5;
+    /// Its policy has names: a connection at port 80 or 443 may be one of the sidecar's, wherever a new one would go.
+    pub const NAMED: u32 = 1 << 6;
 }
 
 const _: () = assert!(size_of::<SlotEntry>() == 8);
@@ -196,6 +199,16 @@ const _: () = assert!(size_of::<Prefix>() == 32);
 const _: () = assert!(size_of::<SandboxConfig>() == 64 + 8 * 32 + 8 * 16 + 8 * 32);
 const _: () = assert!(core::mem::offset_of!(SandboxConfig, sources) == 64);
 const _: () = assert!(core::mem::offset_of!(Sandbox, policy) % 64 == 0);
+
+impl SandboxConfig {
+    /// Whether a packet from the sandbox may belong to a connection that was handed over, though the lists allow where it goes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_be_carried(&self, protocol: u8, port: u16, flags: u8) -> bool {
+        let is_web = protocol == protocol::TCP && matches!(port, 80 | 443);
+        self.flags & SandboxFlags::NAMED != 0 && is_web && flags & tcp_flags::SYN == 0
+    }
+}
 
 #[cfg(test)]
 mod tests {

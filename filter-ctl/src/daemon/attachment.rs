@@ -39,6 +39,9 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
     if sandbox.on_deny == OnDeny::Reject {
         kernel.flags |= SandboxFlags::REJECT;
     }
+    if !sandbox.policy.names.is_empty() {
+        kernel.flags |= SandboxFlags::NAMED;
+    }
     // Neighbour discovery comes from the link-local address, whichever address the document calls the gateway.
     let link_local = |address: &&IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let written = sandbox.gateway.iter().chain(device.gateway.iter().filter(link_local));

@@ -81,6 +81,44 @@ fn kernel_and_sidecar_change_as_one() -> Result<()> {
     swaps::run_moves(swaps / 4)
 }
 
+#[test]
+fn a_daemon_that_dies_in_an_update_leaves_kernel_and_sidecar_the_same() -> Result<()> {
+    let _alone = alone();
+    let program =
+        std::env::current_exe()?.ancestors().nth(3).context("a target directory")?.join("faults/debug/filter-ctl");
+    ensure!(program.exists(), "there is no {}: cargo xtask build --only=fail-points", program.display());
+    let names = ["example.test", "other.test"];
+    let mut stage = Stage::with("halves", Some(&program))?;
+    for (at, point) in
+        ["update.named", "switch.built", "switch.placed", "update.switched", "update.committed"].iter().enumerate()
+    {
+        let before = stage.daemon.status("a")?.generation;
+        let allowed = |stage: &Stage| -> Result<[bool; 2]> {
+            let asked = [stage.asks(&stage.a, names[0])?, stage.asks(&stage.a, names[1])?];
+            ensure!(asked.iter().all(|status| matches!(status, 200 | 403)), "{asked:?}");
+            Ok(asked.map(|status| status == 200))
+        };
+        let old = allowed(&stage)?;
+        ensure!(old[0] != old[1]);
+        let next = format!(r#"denyOut: ["0.0.0.0/0"], allowOut: ["{}"]"#, names[usize::from(old[0])]);
+        fs::write(stage.arm(), point)?;
+        ensure!(stage.apply(&stage.a, &next).is_err(), "it did not die at {point}");
+        stage.daemon.dies()?;
+        fs::remove_file(stage.arm())?;
+        ensure!(
+            stage.asks(&stage.a, names[0]).is_err() && stage.asks(&stage.a, names[1]).is_err(),
+            "{point}: nobody judges"
+        );
+        stage.daemon.begin()?;
+        let is_new = stage.daemon.status("a")?.generation > before;
+        // Until the kernel has the new policy it is the old one, and from then on the new one.
+        ensure!(is_new == (at >= 3), "{point}: new: {is_new}");
+        let expected = if is_new { [old[1], old[0]] } else { old };
+        ensure!(allowed(&stage)? == expected, "{point}: the sidecar has another policy than the kernel");
+    }
+    Ok(())
+}
+
 fn number(variable: &str, otherwise: usize) -> Result<usize> {
     std::env::var(variable).map_or(Ok(otherwise), |text| text.parse().with_context(|| variable.to_owned()))
 }

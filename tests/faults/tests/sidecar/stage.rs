@@ -4,6 +4,7 @@ use crate::load::ask;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use test_scenarios::{Daemon, document};
 use test_world::internet::{GOOGLE, WEB};
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) const DENIED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
 /// Port of the web server that no name is judged on.
 pub(crate) const DIRECT: u16 = 8080;
+/// Names a fail point.
+const ARM: &str = "fail-point";
 pub(crate) const NAMES: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test"]"#;
 const ADDRESSES: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10"]"#;
 
@@ -34,13 +37,24 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(name: &str) -> Result<Stage> {
+        Stage::with(name, None)
+    }
+
+    /// With another build of the daemon, which dies at the point that [`Self::arm`] names.
+    pub(crate) fn with(name: &str, program: Option<&Path>) -> Result<Stage> {
         let world = World::new(name)?;
         world.internet().add_address(DENIED)?;
         let records = ["example.test", "other.test"].map(|name| (name, WEB.into()));
+        let daemon = Daemon::prepare(&world, "daemon", &format!("resolvers: [{GOOGLE}]\n"))?;
+        let mut daemon = match program {
+            Some(program) => daemon.with_program(program, "SANDBOX_FILTER_FAIL_POINT", &world.dir().join(ARM)),
+            None => daemon,
+        };
+        daemon.begin()?;
         let stage = Stage {
             _resolver: world.internet().dnsmasq(&[GOOGLE.into()], &records)?,
             _server: world.internet().nginx()?,
-            daemon: Daemon::start(&world, &format!("resolvers: [{GOOGLE}]\n"))?,
+            daemon,
             a: world.sandbox("a")?,
             b: world.sandbox("b")?,
             c: world.sandbox("c")?,
@@ -50,6 +64,11 @@ impl Stage {
         stage.apply(&stage.b, NAMES)?;
         stage.apply(&stage.c, ADDRESSES)?;
         Ok(stage)
+    }
+
+    /// The file that names the point.
+    pub(crate) fn arm(&self) -> PathBuf {
+        self.world.dir().join(ARM)
     }
 
     pub(crate) fn apply(&self, sandbox: &Sandbox, network: &str) -> Result<()> {

@@ -12,6 +12,8 @@ use test_world::{Dnsmasq, Sandbox, Sniffer, World, wait_until};
 /// The servers of the names that one policy each allows.
 const PRIVATE: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 71), Ipv4Addr::new(203, 0, 113, 72)];
 const PRIVATE_NAMES: [&str; 2] = ["first.test", "second.test"];
+/// Where nobody is, and no list allows to go.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
 const SHARED: &str = "shared.test";
 /// Swaps that one sniffer sees.
 const AT_ONCE: usize = 50;
@@ -51,12 +53,13 @@ impl Swapping {
     }
 }
 
-/// Swaps so many times. Connections to the shared name go on over all of it, and new ones always come about.
+/// Swaps so many times. Connections by the shared name go on over all of it, whichever way new ones take, and new ones always come about.
 pub(crate) fn run(swaps: usize) -> Result<()> {
     let swapping = Swapping::new("nameswaps")?;
-    let by_name = format!("\"{SHARED}\"");
-    swapping.apply(0, &by_name)?;
-    let shared = [swapping.ask(WEB, SHARED, Habit::Keeps), swapping.ask(WEB, SHARED, Habit::Opens)].concat_all();
+    // The second one also allows the address of the shared name: new connections go straight out then.
+    let ways = [format!("\"{SHARED}\""), format!("\"{SHARED}\", \"{WEB}\"")];
+    swapping.apply(0, &ways[0])?;
+    let shared = [swapping.ask(WEB, SHARED, Habit::Keeps), swapping.ask(NOWHERE, SHARED, Habit::Opens)].concat_all();
     let private = [0, 1].map(|at| swapping.ask(PRIVATE[at], PRIVATE_NAMES[at], Habit::Tries)).concat_all();
     let started = Instant::now();
     let mut late = 0;
@@ -67,7 +70,7 @@ pub(crate) fn run(swaps: usize) -> Result<()> {
         }
         // What was allowed is in use, so that it could go on.
         in_use(&private[2 * (swap % 2)..][..2]).with_context(|| swapping.daemon.log())?;
-        swapping.apply((swap + 1) % 2, &by_name)?;
+        swapping.apply((swap + 1) % 2, &ways[(swap + 1) % 2])?;
         let old = PRIVATE[swap % 2];
         let before = payloads(&mut wire, old)?;
         in_use(&shared)?;
