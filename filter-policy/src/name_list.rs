@@ -1,6 +1,6 @@
 //! The names of a policy, made for looking one up: no list is slow, however it is written.
 
-use crate::names::{Name, NamePattern};
+use crate::names::{MAX_BYTES, Name, NamePattern};
 use std::collections::HashMap;
 
 /// The names that a policy allows.
@@ -8,9 +8,17 @@ use std::collections::HashMap;
 pub struct NameList {
     any: Option<u32>,
     exact: HashMap<Name, u32>,
-    below: HashMap<Name, u32>,
-    /// How many labels the names of `below` have, a bit each: there is nothing to look for at other depths.
-    depths: u128,
+    below: Vec<Below>,
+}
+
+/// What is below a name.
+#[derive(Clone, Debug)]
+struct Below {
+    /// The name backwards, so that what is below it begins like it, with the dot at its end.
+    start: Box<[u8]>,
+    number: u32,
+    /// Where the longest other one is that this is below, too.
+    above: Option<usize>,
 }
 
 impl NameList {
@@ -26,32 +34,56 @@ impl NameList {
                     list.exact.entry(name.clone()).or_insert(number);
                 }
                 NamePattern::Below(name) => {
-                    list.depths |= 1 << name.as_str().split('.').count();
-                    list.below.entry(name.clone()).or_insert(number);
+                    let start = name.as_str().bytes().rev().chain([b'.']).collect();
+                    list.below.push(Below { start, number, above: None });
                 }
             }
+        }
+        // Of equal ones the first stays first.
+        list.below.sort_by(|one, other| one.start.cmp(&other.start));
+        list.below.dedup_by(|later, earlier| later.start == earlier.start);
+        for at in 0..list.below.len() {
+            let (before, rest) = list.below.split_at_mut(at);
+            let mut above = at.checked_sub(1);
+            while let Some(other) = above.filter(|other| !rest[0].start.starts_with(&before[*other].start)) {
+                above = before[other].above;
+            }
+            rest[0].above = above;
         }
         list
     }
 
     /// The entry that covers a name: the name itself before the longest wildcard, and that before `*`.
+    ///
+    /// Wildcards are searched by halves; the one that covers a name is the last that is not behind it, or above that one: how much of that one
+    /// the name begins with tells which.
     #[must_use]
     pub fn find(&self, name: &Name) -> Option<u32> {
         if let Some(number) = self.exact.get(name) {
             return Some(*number);
         }
-        let mut depth = name.as_str().split('.').count();
-        let mut rest = name.as_str();
-        while let Some((_, parent)) = rest.split_once('.') {
-            (rest, depth) = (parent, depth - 1);
-            if self.depths >> depth & 1 != 0
-                && let Some(number) = self.below.get(rest)
-            {
-                return Some(*number);
+        let mut backwards = [0; MAX_BYTES];
+        let backwards = &mut backwards[..name.as_str().len()];
+        for (to, from) in backwards.iter_mut().zip(name.as_str().bytes().rev()) {
+            *to = from;
+        }
+        let behind = self.below.partition_point(|below| *below.start <= *backwards);
+        let mut candidate = behind.checked_sub(1);
+        let common = candidate.map_or(0, |at| common(&self.below[at].start, backwards));
+        while let Some(below) = candidate.map(|at| &self.below[at]) {
+            // One that is whole in what they have in common covers the name: a label is behind it, or the name ended in a dot.
+            if below.start.len() <= common {
+                return Some(below.number);
             }
+            candidate = below.above;
         }
         self.any
     }
+}
+
+/// How many bytes two texts begin with that are the same.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

@@ -30,8 +30,11 @@ pub enum NameError {
     Wildcard,
 }
 
+/// Longest name.
+pub(crate) const MAX_BYTES: usize = 253;
+
 /// Longest text that is looked at: every character of the longest name in four bytes, and a dot.
-const MAX_TEXT_BYTES: usize = 253 * 4 + 1;
+const MAX_TEXT_BYTES: usize = MAX_BYTES * 4 + 1;
 
 /// A name in its one comparable form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +58,7 @@ impl Name {
             return Err(NameError::Numeric);
         }
         name.split('.').try_for_each(check_label)?;
-        if name.len() > 253 {
+        if name.len() > MAX_BYTES {
             return Err(NameError::Length);
         }
         if name.rsplit('.').next().is_some_and(is_number) {
