@@ -1,5 +1,6 @@
 //! What a connection costs that is judged by its name, beside relays that do the like.
 
+mod alone;
 pub(crate) mod copy;
 mod hello;
 mod idle;

@@ -1,6 +1,7 @@
 //! Where it is measured: the world of the kernel's benchmark, in whose router are the daemon with its sidecar and the peers.
 
 use super::NAME;
+use super::alone::{self, Alone};
 use super::hello::hello;
 use super::load::Aim;
 use super::peers::{PEERS, Running, on_cpu};
@@ -36,6 +37,9 @@ pub(super) const AGAIN: &str = "again";
 /// Through the filter and its sidecar.
 pub(super) const OURS: &str = "ours";
 
+/// Through the sidecar alone.
+pub(super) const ALONE: &str = "alone";
+
 /// The world, and all that runs in it.
 pub(super) struct Place {
     /// The server.
@@ -43,6 +47,7 @@ pub(super) struct Place {
     hello: Vec<u8>,
     peers: Vec<Running>,
     sidecar: u32,
+    alone: Alone,
     _daemon: Daemon,
     _resolver: Running,
     world: World,
@@ -74,8 +79,18 @@ impl Place {
         let reply = api::apply(&daemon.socket(), &[document])?;
         ensure!(reply.results.iter().all(|applied| applied.change == Change::Created), "{:?}", reply.results);
         let sidecar = child_of(daemon.pid()).context("the daemon has no sidecar")?;
-        let place =
-            Place { server, hello: hello(NAME), peers, sidecar, _daemon: daemon, _resolver: resolver, world, folder };
+        let alone = Alone::start(&world.router, cpu, RESOLVER.into())?;
+        let place = Place {
+            alone,
+            server,
+            hello: hello(NAME),
+            peers,
+            sidecar,
+            _daemon: daemon,
+            _resolver: resolver,
+            world,
+            folder,
+        };
         for way in Place::ways() {
             place.wait(way)?;
         }
@@ -84,7 +99,7 @@ impl Place {
 
     /// All ways from a client to the server.
     pub(super) fn ways() -> impl Iterator<Item = &'static str> {
-        [DIRECT, AGAIN, OURS].into_iter().chain(PEERS.iter().map(|peer| peer.key))
+        [DIRECT, AGAIN, OURS, ALONE].into_iter().chain(PEERS.iter().map(|peer| peer.key))
     }
 
     /// The client of a way, and what it aims at.
@@ -92,6 +107,7 @@ impl Place {
         let peer = PEERS.iter().find(|peer| peer.key == key);
         let to = match key {
             OURS => SocketAddrV4::new(NOWHERE, PORT),
+            ALONE => alone::ADDRESS,
             _ => peer.map_or(SocketAddrV4::new(SOMEBODY, PORT), super::peers::Peer::address),
         };
         let addresses = if key == OURS { ADDRESSES } else { 1 };
@@ -101,7 +117,11 @@ impl Place {
     /// The process of a way's relay.
     pub(super) fn relay(&self, key: &str) -> Option<u32> {
         let peer = PEERS.iter().position(|peer| peer.key == key);
-        if key == OURS { Some(self.sidecar) } else { peer.map(|at| self.peers[at].pid()) }
+        match key {
+            OURS => Some(self.sidecar),
+            ALONE => Some(self.alone.running.pid()),
+            _ => peer.map(|at| self.peers[at].pid()),
+        }
     }
 
     /// The CPU time that the clients, the server and a way's relay have had, in nanoseconds.

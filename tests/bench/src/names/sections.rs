@@ -1,7 +1,7 @@
 //! The report of connections.
 
 use super::peers::PEERS;
-use super::place::{AGAIN, DIRECT, OURS};
+use super::place::{AGAIN, ALONE, DIRECT, OURS};
 use super::rounds::{Measure, Measured};
 use crate::figure::{Estimate, Figure, Unit};
 use crate::report::{Report, Section};
@@ -93,7 +93,8 @@ fn section_of(section: Section, figures: &Figures<'_>, ours: Figure) -> Section 
     let section = section
         .figure(Figure::new("a direct connection", Unit::Nanoseconds, direct))
         .figure(figures.whole(AGAIN, "the same again"))
-        .figure(ours);
+        .figure(ours)
+        .figure(figures.whole(ALONE, "the sidecar alone, without the kernel's part"));
     PEERS.iter().fold(section, |section, peer| section.figure(figures.whole(peer.key, peer.name)))
 }
 
