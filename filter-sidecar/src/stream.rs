@@ -1,11 +1,48 @@
 //! Streams that several parts of the program hold: whoever judges can end what others carry.
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+/// Most that is read at once.
+pub(crate) const SIZE: usize = 64 << 10;
+
+thread_local! {
+    /// What is read passes through here; nothing stays in it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
+}
+
+/// Reads what is there, so much at most, and has it looked at: nothing at all is the end. `None` when there is nothing yet.
+pub(crate) fn read_with<T>(
+    stream: &TcpStream,
+    at_most: usize,
+    look: impl FnOnce(&[u8]) -> io::Result<T>,
+) -> Option<io::Result<T>> {
+    SCRATCH.with_borrow_mut(|scratch| match read_at_once(stream, &mut scratch[..at_most.min(SIZE)]) {
+        Ok(read) => Some(look(&scratch[..read])),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// Reads what is there. Where that is less than there is room for, it was all: another call would only say so.
+fn read_at_once(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    let mut all = None;
+    let read = stream.try_io(Interest::READABLE, || {
+        let read = rustix::io::read(stream, &mut *into)?;
+        if 0 < read && read < into.len() {
+            all = Some(read);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    all.map_or(read, Ok)
+}
 
 /// Reads what is there into the end of a buffer, once something is; 0 at the end.
 pub(crate) async fn read_some(stream: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
@@ -38,18 +75,11 @@ pub(crate) struct Io(pub(crate) Arc<TcpStream>);
 
 impl Read for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        const AT_ONCE: usize = 16 << 10;
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            let mut bytes = [0; AT_ONCE];
-            let room = into.remaining().min(AT_ONCE);
-            match self.0.try_read(&mut bytes[..room]) {
-                Ok(read) => {
-                    into.put_slice(&bytes[..read]);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let room = into.remaining();
+            if let Some(read) = read_with(&self.0, room, |bytes| Ok(into.put_slice(bytes))) {
+                return Poll::Ready(read);
             }
         }
     }

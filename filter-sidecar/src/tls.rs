@@ -65,7 +65,10 @@ async fn judge(
     let _admitted = shared
         .admit(&name, [client.clone(), server.clone()])
         .ok_or_else(|| named(Refusal::Denied(Reason::NameDenied)))?;
-    match write_all(&server, &hello.bytes).await {
+    let said = write_all(&server, &hello.bytes).await;
+    // An idle connection holds no buffer.
+    drop(hello.bytes);
+    match said {
         Ok(()) => relay(client, &server).await,
         Err(_) => cut(client),
     }
