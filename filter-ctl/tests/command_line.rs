@@ -243,9 +243,15 @@ fn apply_asks_nobody_about_bad_documents() {
 
 #[test]
 fn names_are_never_resolved() {
-    let seen = Place::new().run("explain agent https://api.example.com/");
-    assert_eq!(seen.code, 2);
-    assert!(seen.stderr.contains("names are not judged yet, and none is resolved here: ask with an address"));
+    let place = Place::new();
+    let asked = place.run("explain agent https://api.example.com/");
+    assert_eq!(asked.code, 3, "there is no daemon to ask");
+    let elsewhere = place.run("explain agent api.example.com:22");
+    assert_eq!(elsewhere.code, 2);
+    assert!(elsewhere.stderr.contains("names count on TCP ports 80 and 443 only"), "{}", elsewhere.stderr);
+    let address = place.run("explain agent 203.0.113.9 --at 203.0.113.9");
+    assert_eq!(address.code, 2);
+    assert!(address.stderr.contains("--at"), "{}", address.stderr);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Which written entry decided.
 //!
-//! Invariant: the answer agrees with [`compile()`](crate::compile()) but is found from the lists as written, so the two check
-//! each other.
+//! Invariant: the answer for an address agrees with [`compile()`](crate::compile()) but is found from the lists as written, so the two
+//! check each other. The answer for a name is that of the [`NameList`], which the sidecar asks as well.
 
 use filter_core::Address;
 use ipnet::IpNet;
 
-use crate::{Entry, Operator, Policy, address};
+use crate::{
+    Entry, NameList, Operator, Policy, address,
+    names::{Name, NamePattern},
+};
 
 /// Why the lists of a policy answer as they do for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct Origin<'p> {
 pub enum Decided<'p> {
     /// The most specific covering entry of `allowOut`: allowed.
     Allowed(&'p Entry<IpNet>),
+    /// The closest entry of `allowOut` that covers the name: allowed.
+    Named(&'p Entry<NamePattern>),
     /// The most specific covering entry of `denyOut`: denied.
     Denied(&'p Entry<IpNet>),
     /// `allowInternetAccess: false`: denied.
@@ -37,7 +42,9 @@ impl Decided<'_> {
     #[must_use]
     pub fn field(&self) -> Option<String> {
         match self {
-            Decided::Allowed(entry) => Some(format!("network.allowOut[{}]", entry.index)),
+            Decided::Allowed(Entry { index, .. }) | Decided::Named(Entry { index, .. }) => {
+                Some(format!("network.allowOut[{index}]"))
+            }
             Decided::Denied(entry) => Some(format!("network.denyOut[{}]", entry.index)),
             Decided::NoInternetAccess => Some("network.allowInternetAccess".to_owned()),
             Decided::Default => None,
@@ -49,15 +56,16 @@ impl Decided<'_> {
     pub fn text(&self) -> Option<&str> {
         match self {
             Decided::Allowed(entry) | Decided::Denied(entry) => Some(&entry.text),
+            Decided::Named(entry) => Some(&entry.text),
             Decided::NoInternetAccess => Some(Policy::NO_INTERNET),
             Decided::Default => None,
         }
     }
 
-    /// Whether the address is allowed.
+    /// Whether the address or the name is allowed.
     #[must_use]
     pub fn allows(&self) -> bool {
-        matches!(self, Decided::Allowed(_) | Decided::Default)
+        matches!(self, Decided::Allowed(_) | Decided::Named(_) | Decided::Default)
     }
 }
 
@@ -73,6 +81,14 @@ pub fn origin<'p>(policy: &'p Policy, operator: &Operator, address: &Address) ->
     let opened = operator.open_ranges.iter().filter(|net| covers(net, address)).max_by_key(|net| net.prefix_len());
     let nameserver = operator.nameservers.iter().any(|host| covers(&IpNet::from(*host), address));
     Origin { decided, opened: opened.copied(), nameserver }
+}
+
+/// The entry that covers `name`, if one does. Nothing is resolved. Looks at every entry, as [`origin`] does.
+#[must_use]
+pub fn named<'p>(policy: &'p Policy, name: &Name) -> Option<Decided<'p>> {
+    let list = NameList::new((0..).zip(policy.names.iter().map(|entry| &entry.value)));
+    let found = policy.names.get(usize::try_from(list.find(name)?).ok()?)?;
+    Some(Decided::Named(found))
 }
 
 /// The covering entry with the longest prefix; the first of several.

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod sandbox;
 pub mod secret;
 mod table;
+pub mod unlisted;
 pub mod validate;
 pub mod warnings;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use filter_policy::{
     Limits, Operator, Policy, diff,
     explain::{self, Decided},
+    names::Name,
     parse, validate, validate_network, warnings,
 };
 use serde_json::{Value, json};
@@ -41,6 +42,28 @@ fn the_entry_that_decided() {
     }
     let opened = explain::origin(&policy, &operator, &"10.1.2.3".parse::<IpAddr>().unwrap().into()).opened;
     assert_eq!(opened.unwrap().to_string(), "10.1.0.0/16");
+}
+
+#[test]
+fn the_name_that_decided() {
+    let policy = policy(json!({
+        "denyOut": ["0.0.0.0/0"],
+        "allowOut": ["*.example.com", "203.0.113.9", "Api.Example.com.", "*.b.example.com", "bücher.example"],
+    }));
+    for (name, decided) in [
+        ("api.example.com", Some((2, "Api.Example.com."))),
+        ("www.example.com", Some((0, "*.example.com"))),
+        ("a.b.example.com", Some((3, "*.b.example.com"))),
+        ("b.example.com", Some((0, "*.example.com"))),
+        ("xn--bcher-kva.example", Some((4, "bücher.example"))),
+        ("example.com", None),
+        ("api.example.com.evil.test", None),
+    ] {
+        let found = explain::named(&policy, &Name::parse(name).unwrap());
+        assert!(found.is_none_or(|found| found.allows()), "{name}");
+        let found = found.map(|found| (found.field().unwrap(), found.text().unwrap().to_owned()));
+        assert_eq!(found, decided.map(|(at, text)| (format!("network.allowOut[{at}]"), text.to_owned())), "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The arguments: every command, its options and its help.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_policy::SandboxId;
@@ -124,19 +124,27 @@ pub(super) enum Command {
     /// Ask whether a new connection of the sandbox would pass, and what decides it
     ///
     /// The program that is attached to the sandbox's device judges a first packet made for the question. Nothing is sent, counted or
-    /// told. Answers to connections that came in are not asked about: they pass. Names are not resolved: ask with an address.
+    /// told. Answers to connections that came in are not asked about: they pass.
+    ///
+    /// A name is judged as the sidecar judges it, on TCP ports 80 and 443. It is never resolved: unless --at says where the sandbox
+    /// believes it to be, an address that no list names stands for that.
     #[command(
         after_help = "Destinations:\n  203.0.113.9  203.0.113.9:8080  [2001:db8::9]:443  https://203.0.113.9/\n  \
-                      tcp:203.0.113.9:22  udp:203.0.113.9:53  icmp:203.0.113.9\n\n\
-                      Example:\n  filter-ctl explain agent udp:1.1.1.1:53"
+                      tcp:203.0.113.9:22  udp:203.0.113.9:53  icmp:203.0.113.9\n  \
+                      api.example.com  api.example.com:80  https://api.example.com/\n\n\
+                      Examples:\n  filter-ctl explain agent udp:1.1.1.1:53\n  \
+                      filter-ctl explain agent https://api.example.com/ --exit-code"
     )]
     Explain {
         /// Id of the sandbox that sends
         #[arg(value_parser = id)]
         id: SandboxId,
-        /// Where to: an address, with a port or a protocol or in a URL
+        /// Where to: an address or a name, with a port or a protocol or in a URL
         #[arg(value_name = "DESTINATION")]
         destination: Destination,
+        /// Where the sandbox believes the name to be
+        #[arg(long, value_name = "ADDRESS")]
+        at: Option<IpAddr>,
         /// Exit with 4 when it is denied
         #[arg(long)]
         exit_code: bool,
@@ -251,6 +259,8 @@ mod tests {
             "watch",
             "watch a --json",
             "explain a 1.1.1.1 --exit-code",
+            "explain a example.com",
+            "explain a https://example.com/ --at 2001:db8::9",
             "daemon",
             "daemon --config c --state-dir s --pin-dir p --socket x --json",
             "completion zsh",
@@ -273,7 +283,8 @@ mod tests {
             ("get -o toml", ErrorKind::InvalidValue),
             ("delete", ErrorKind::MissingRequiredArgument),
             ("explain a", ErrorKind::MissingRequiredArgument),
-            ("explain a example.com", ErrorKind::ValueValidation),
+            ("explain a example.com:22", ErrorKind::ValueValidation),
+            ("explain a example.com --at example.org", ErrorKind::ValueValidation),
             ("completion csh", ErrorKind::InvalidValue),
             ("frobnicate", ErrorKind::InvalidSubcommand),
             ("get --color sometimes", ErrorKind::InvalidValue),

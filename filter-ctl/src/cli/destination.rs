@@ -1,6 +1,6 @@
-//! What `explain` is asked about: a protocol, an address and a port, as people write them.
+//! What `explain` is asked about: a protocol, an address or a name, and a port, as people write them.
 //!
-//! Invariant: no text leads to a look-up. A name is refused with a way to ask without one.
+//! Invariant: no text leads to a look-up.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -9,32 +9,56 @@ use hyper::Uri;
 
 use crate::api::{ExplainRequest, Protocol};
 
-/// A packet's destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The destination of a packet or a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Destination {
     pub(super) protocol: Protocol,
-    pub(super) address: IpAddr,
+    pub(super) host: Host,
     pub(super) port: Option<u16>,
     /// Whether the port was not written.
     pub(super) assumed_port: bool,
+    /// Whether it is a URL: then it is known what the client says on the connection.
+    pub(super) url: bool,
+}
+
+/// Whom a destination names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Address(IpAddr),
+    /// Only on the ports where names count.
+    Name(Name),
 }
 
 impl Destination {
-    pub(super) fn request(self) -> ExplainRequest {
-        ExplainRequest { protocol: self.protocol, address: self.address, port: self.port }
+    /// The question for the daemon. A name may be believed to be at an address.
+    pub(super) fn request(&self, at: Option<IpAddr>) -> ExplainRequest {
+        let (address, name) = match &self.host {
+            Host::Address(address) => (Some(*address), self.url.then(|| address.to_string())),
+            Host::Name(name) => (at, Some(name.to_string())),
+        };
+        ExplainRequest { protocol: self.protocol, address, name, port: self.port }
     }
 
-    fn new(protocol: Protocol, address: IpAddr, port: Option<u16>) -> Destination {
-        Destination { protocol, address, port, assumed_port: false }
+    fn new(protocol: Protocol, host: Host, port: Option<u16>) -> Result<Destination, Error> {
+        let counts = protocol == Protocol::Tcp && port.is_some_and(|port| NAME_PORTS.contains(&port));
+        if matches!(host, Host::Name(_)) && !counts {
+            return Err(Error::Name);
+        }
+        Ok(Destination { protocol, host, port, assumed_port: false, url: false })
     }
 }
 
 /// Why a text is no destination. The text itself is shown beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DestinationError {
-    #[error("names are not judged yet, and none is resolved here: ask with an address, such as 203.0.113.9:443")]
+    #[error(
+        "names count on TCP ports 80 and 443 only, elsewhere the lists decide about the address: ask with that, such as \
+         udp:203.0.113.9:53"
+    )]
     Name,
-    #[error("not a destination: write 203.0.113.9:443, [2001:db8::9]:443, https://203.0.113.9/ or udp:203.0.113.9:53")]
+    #[error(
+        "not a destination: write 203.0.113.9:443, [2001:db8::9]:443, https://api.example.com/ or udp:203.0.113.9:53"
+    )]
     Neither,
     #[error("a port is a number from 1 to 65535")]
     Port,
@@ -47,6 +71,9 @@ pub(super) enum DestinationError {
 }
 
 use DestinationError as Error;
+
+/// Where names count: HTTP by its Host, TLS by its SNI.
+const NAME_PORTS: [u16; 2] = [80, 443];
 
 /// Asked when no port is written: what most programs mean by a host.
 const DEFAULT_PORT: u16 = 443;
@@ -61,11 +88,11 @@ impl FromStr for Destination {
         match text.split_once(':') {
             Some(("tcp", rest)) => tcp(rest),
             Some(("udp", rest)) => {
-                let (address, port) = host_port(rest)?;
-                Ok(Destination::new(Protocol::Udp, address, Some(port.ok_or(Error::MissingPort)?)))
+                let (host, port) = host_port(rest)?;
+                Destination::new(Protocol::Udp, host, Some(port.ok_or(Error::MissingPort)?))
             }
             Some(("icmp", rest)) => match host_port(rest)? {
-                (address, None) => Ok(Destination::new(Protocol::Icmp, address, None)),
+                (host, None) => Destination::new(Protocol::Icmp, host, None),
                 (_, Some(_)) => Err(Error::IcmpPort),
             },
             _ => tcp(text),
@@ -74,8 +101,8 @@ impl FromStr for Destination {
 }
 
 fn tcp(text: &str) -> Result<Destination, Error> {
-    let (address, port) = host_port(text)?;
-    let destination = Destination::new(Protocol::Tcp, address, port.or(Some(DEFAULT_PORT)));
+    let (host, port) = host_port(text)?;
+    let destination = Destination::new(Protocol::Tcp, host, port.or(Some(DEFAULT_PORT)))?;
     Ok(Destination { assumed_port: port.is_none(), ..destination })
 }
 
@@ -87,28 +114,28 @@ fn url(text: &str) -> Result<Destination, Error> {
         _ => return Err(Error::Scheme),
     };
     let authority = uri.authority().ok_or(Error::Neither)?.as_str();
-    let (address, port) = host_port(authority.rsplit_once('@').map_or(authority, |(_, host)| host))?;
-    Ok(Destination::new(Protocol::Tcp, address, port.or(Some(default))))
+    let (host, port) = host_port(authority.rsplit_once('@').map_or(authority, |(_, host)| host))?;
+    let destination = Destination::new(Protocol::Tcp, host, port.or(Some(default)))?;
+    Ok(Destination { url: true, ..destination })
 }
 
-/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT`. An IPv6 address without brackets has no port.
-fn host_port(text: &str) -> Result<(IpAddr, Option<u16>), Error> {
+/// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT`, and the same of names. An IPv6 address without brackets has no port.
+fn host_port(text: &str) -> Result<(Host, Option<u16>), Error> {
     if let Ok(address) = text.parse() {
-        return Ok((address, None));
+        return Ok((Host::Address(address), None));
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let address = match inner {
-        Some(inner) => IpAddr::V6(inner.parse().map_err(|_| Error::Neither)?),
-        None => {
-            IpAddr::V4(host.parse().map_err(|_| if Name::parse(host).is_ok() { Error::Name } else { Error::Neither })?)
-        }
+    let host = match (inner, host.parse()) {
+        (Some(inner), _) => Host::Address(IpAddr::V6(inner.parse().map_err(|_| Error::Neither)?)),
+        (None, Ok(address)) => Host::Address(IpAddr::V4(address)),
+        (None, Err(_)) => Host::Name(Name::parse(host).map_err(|_| Error::Neither)?),
     };
     let port = port.map(|port| self::port(port).ok_or(Error::Port)).transpose()?;
-    Ok((address, port))
+    Ok((host, port))
 }
 
 fn port(text: &str) -> Option<u16> {
@@ -146,19 +173,40 @@ mod tests {
         ] {
             let destination: Destination = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(super::super::output::protocol(destination.protocol), protocol, "{text}");
-            assert_eq!(destination.address.to_string(), address, "{text}");
+            assert_eq!(destination.host, Host::Address(address.parse().unwrap()), "{text}");
             assert_eq!(destination.port, port, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_names() {
+        for (text, name, port) in [
+            ("example.com", "example.com", 443),
+            ("Example.COM.", "example.com", 443),
+            ("localhost", "localhost", 443),
+            ("example.com:80", "example.com", 80),
+            ("tcp:example.com:443", "example.com", 443),
+            ("https://api.example.com/v1?at=b.com", "api.example.com", 443),
+            ("http://user:secret@api.example.com/", "api.example.com", 80),
+            ("http://api.example.com:443/", "api.example.com", 443),
+            ("bücher.example:80", "xn--bcher-kva.example", 80),
+        ] {
+            let destination: Destination = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(destination.host, Host::Name(Name::parse(name).unwrap()), "{text}");
+            assert_eq!((destination.protocol, destination.port), (Protocol::Tcp, Some(port)), "{text}");
         }
     }
 
     #[test]
     fn refuses() {
         for (text, error) in [
-            ("example.com", Error::Name),
-            ("example.com:443", Error::Name),
-            ("localhost", Error::Name),
-            ("https://api.example.com/v1", Error::Name),
+            ("example.com:8080", Error::Name),
             ("http://example.com:8080", Error::Name),
+            ("icmp:example.com", Error::Name),
+            ("udp:example.com:443", Error::Name),
+            ("*.example.com", Error::Neither),
+            ("a..b", Error::Neither),
+            ("2130706433", Error::Neither),
             ("tcp:example.com:22", Error::Name),
             ("udp:example.com:53", Error::Name),
             ("", Error::Neither),
@@ -170,6 +218,7 @@ mod tests {
             ("[1.2.3.4]:80", Error::Neither),
             ("[2001:db8::9", Error::Neither),
             ("https://", Error::Neither),
+            ("https://a_b c/", Error::Neither),
             ("a b", Error::Neither),
             ("1.1.1.1:", Error::Port),
             ("1.1.1.1:0", Error::Port),

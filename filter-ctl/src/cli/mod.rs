@@ -69,8 +69,8 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Detach { ids, slots } => end::detach(client, output, &ids, &slots).await,
         Command::Doctor { config } => doctor::run(client, output, config).await,
         Command::Watch { id } => watch::run(client, output, id.as_ref()).await,
-        Command::Explain { id, destination, exit_code } => {
-            explain::run(client, output, &id, destination, exit_code).await
+        Command::Explain { id, destination, at, exit_code } => {
+            explain::run(client, output, &id, &destination, at, exit_code).await
         }
         Command::Check { .. }
         | Command::Completion { .. }

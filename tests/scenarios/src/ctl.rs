@@ -5,6 +5,7 @@ use crate::daemon::binary;
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::{Applied, ApplyReply, EndState, Ended, ErrorReply, Explanation, SandboxStatus};
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -113,6 +114,14 @@ impl Daemon {
     /// When the question is refused.
     pub fn explain(&self, id: &str, destination: &str) -> Result<Explanation> {
         read(&self.ctl(&["explain", id, destination])?.ok()?)
+    }
+
+    /// What is said of a connection to a name that the sandbox believes to be at an address.
+    ///
+    /// # Errors
+    /// When the question is refused.
+    pub fn explain_at(&self, id: &str, destination: &str, address: IpAddr) -> Result<Explanation> {
+        read(&self.ctl(&["explain", id, destination, "--at", &address.to_string()])?.ok()?)
     }
 
     /// A sandbox as it is.

@@ -1,12 +1,15 @@
 //! `explain` changes nothing, and knows where an answer comes from.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use filter_core::Reason::{
+    self, AddressDenied, AllowedByDefault, AllowedByList, HandedOver, NameDenied, NoName, ProtectedRange,
+};
 use filter_ctl::api::Protocol;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 use test_packets::State;
-use test_scenarios::{Probe, SOON, Stage, document, http, ping, udp};
-use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
+use test_scenarios::{Probe, SOON, Setup, Stage, document, http, ping, udp};
+use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6};
 use test_world::wait_until;
 
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::/64"]"#;
@@ -87,5 +90,88 @@ fn an_answer_names_its_entry_and_line() -> Result<()> {
     assert_eq!((allowed.source, allowed.device.as_str()), (IpAddr::from(stage.a.v4), "veth-a"));
     let protected = stage.daemon.explain("a", "169.254.169.254:80")?;
     assert_eq!((protected.allowed, protected.entry.as_deref()), (false, Some("169.254.0.0/16")));
+    Ok(())
+}
+
+/// Where the sandbox believes names to be; nobody is there, and no list names it.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 99));
+const NOWHERE6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x99));
+const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+
+/// Asks by `explain`, and then tries: what the one says must be what the other gets.
+fn agree(stage: &Stage, url: &str, believed: IpAddr, reason: Reason, entry: Option<&str>) -> Result<()> {
+    let said = stage.daemon.explain_at("a", url, believed)?;
+    ensure!(said.reason_name == reason.name() && said.entry.as_deref() == entry, "{url} at {believed}: {said:?}");
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let name = rest.trim_end_matches('/');
+    let port = if scheme == "http" { 80 } else { 443 };
+    let got = stage.a.curl_with(&["--resolve", &format!("{name}:{port}:{believed}")], url)?;
+    ensure!(got.is_ok() == said.allowed, "{url} at {believed}: curl got {got:?}, explained as {said:?}");
+    Ok(())
+}
+
+#[test]
+fn a_name_is_explained_as_it_is_judged() -> Result<()> {
+    let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+    let stage =
+        Stage::with("namedwhy", &Setup { config: &config, resolvers: &[IpAddr::from(GOOGLE)], ..Setup::default() })?;
+    stage.apply(
+        &stage.a,
+        r#"denyOut: ["0.0.0.0/0"], allowOut: ["api.example.test", "*.b.example.test", "203.0.113.20"]"#,
+    )?;
+    let (api, below) = (Some("api.example.test"), Some("*.b.example.test"));
+    for (url, believed, reason, entry) in [
+        ("http://api.example.test/", NOWHERE, HandedOver, api),
+        ("https://api.example.test/", NOWHERE6, HandedOver, api),
+        ("https://API.example.TEST/", NOWHERE, HandedOver, api),
+        ("https://a.b.example.test/", NOWHERE, HandedOver, below),
+        ("http://x.a.b.example.test/", NOWHERE6, HandedOver, below),
+        ("http://b.example.test/", NOWHERE, NameDenied, None),
+        ("https://b.example.test/", NOWHERE6, NameDenied, None),
+        ("https://example.test/", NOWHERE, NameDenied, None),
+        ("http://xapi.example.test/", NOWHERE, NameDenied, None),
+        ("https://api.example.test.evil.test/", NOWHERE, NameDenied, None),
+        // Where the lists decide, the name does not.
+        ("http://example.test/", WEB_NEIGHBOUR.into(), AllowedByList, Some("203.0.113.20")),
+        ("https://api.example.test/", METADATA, ProtectedRange, Some("169.254.0.0/16")),
+    ] {
+        agree(&stage, url, believed, reason, entry)?;
+    }
+    for url in ["http://203.0.113.10/", "https://203.0.113.10/", "http://[2001:db8:10::10]/"] {
+        let said = stage.daemon.explain("a", url)?;
+        ensure!(said.reason_name == NoName.name() && said.entry.as_deref() == Some("0.0.0.0/0"), "{url}: {said:?}");
+        ensure!(!said.allowed && !stage.a.curl(url)?.is_ok(), "{url} passes");
+    }
+    stage.apply(&stage.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.20"]"#)?;
+    agree(&stage, "http://api.example.test/", NOWHERE, AddressDenied, Some("0.0.0.0/0"))?;
+    stage.apply(&stage.a, "")?;
+    agree(&stage, "http://example.test/", WEB.into(), AllowedByDefault, None)?;
+    Ok(())
+}
+
+#[test]
+fn asking_about_a_name_resolves_nothing() -> Result<()> {
+    let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+    let stage = Stage::with("unresolved", &Setup { config: &config, ..Setup::default() })?;
+    stage.apply(&stage.a, r#"denyOut: ["0.0.0.0/0"], allowOut: ["192.0.2.0/24", "*.example.test"]"#)?;
+    let mut wire = stage.world.host().sniff("up0")?;
+    let allowed = stage.daemon.explain("a", "https://api.example.test/")?;
+    let denied = stage.daemon.explain("a", "example.test:80")?;
+    ensure!(wire.count_to(GOOGLE.into())? == 0, "a resolver was asked");
+    for (said, reason, entry) in [(&allowed, HandedOver, Some("*.example.test")), (&denied, NameDenied, None)] {
+        let name = said.name.as_ref();
+        ensure!(said.reason_name == reason.name() && said.entry.as_deref() == entry, "{said:?}");
+        ensure!(name.is_some_and(|name| name.assumed_address && name.listed == 1), "{said:?}");
+        ensure!(name.and_then(|name| name.address_entry.as_deref()) == Some("0.0.0.0/0"), "{said:?}");
+    }
+    ensure!(denied.advice.is_some_and(|advice| advice.contains("add \"example.test\" to allowOut")));
+    // Beside something that is not enforced yet no name passes.
+    stage.apply(
+        &stage.a,
+        r#"denyOut: ["0.0.0.0/0"], allowOut: ["*.example.test"], rules: {a.test: [{transform: {headers: {A: b}}}]}"#,
+    )?;
+    let with_rules = stage.daemon.explain("a", "https://api.example.test/")?;
+    ensure!(!with_rules.allowed && with_rules.reason_name == NameDenied.name(), "{with_rules:?}");
+    ensure!(with_rules.advice.is_some_and(|advice| advice.contains("rules")));
     Ok(())
 }
