@@ -32,6 +32,9 @@ pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 6);
 /// A name that the resolvers know and the certificate of the web servers is for.
 pub(crate) const NAME: &str = "api.example.test";
 
+/// All that the resolvers know, with what is below it.
+pub(crate) const NAMES: [&str; 2] = [NAME, "pypi.org"];
+
 /// What a client calls silence; the filter's word for a denied destination is another.
 pub(crate) const SILENCE: &str = "timeout";
 
@@ -86,14 +89,14 @@ impl Destination {
     }
 
     /// The destination as `filter-ctl explain` takes it.
-    pub(crate) fn asked(self) -> String {
+    pub(crate) fn asked(self) -> Vec<String> {
         let address = self.address();
         match self {
-            Self::Web | Self::Metadata | Self::Neighbour | Self::Web6 => self.typed().1,
-            Self::Api => format!("https://{address}/"),
-            Self::Cloudflare | Self::Google => format!("udp:{address}:53"),
-            Self::Cloudflare6 => format!("udp:[{address}]:53"),
-            Self::PingNear | Self::PingElsewhere => format!("icmp:{address}"),
+            Self::Web | Self::Metadata | Self::Neighbour | Self::Web6 => vec![self.typed().1],
+            Self::Api => vec![self.typed().1, format!("--at={address}")],
+            Self::Cloudflare | Self::Google => vec![format!("udp:{address}:53")],
+            Self::Cloudflare6 => vec![format!("udp:[{address}]:53")],
+            Self::PingNear | Self::PingElsewhere => vec![format!("icmp:{address}")],
         }
     }
 

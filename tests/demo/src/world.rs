@@ -8,7 +8,7 @@ use serde::Deserialize;
 use test_world::{Dnsmasq, Nginx, Process, Sandbox, World, internet};
 
 use crate::{
-    destination::{Destination, METADATA, NAME, NEIGHBOUR, Outcome},
+    destination::{Destination, METADATA, NAMES, NEIGHBOUR, Outcome},
     interrupt,
     run::{Daemon, FilterCtl},
     screen::Screen,
@@ -56,7 +56,7 @@ impl<'w> Stage<'w> {
         let servers = Servers {
             _web: internet.nginx()?,
             _neighbour: neighbour.nginx()?,
-            _resolvers: internet.dnsmasq(&resolvers, &[(NAME, internet::WEB_ELSEWHERE.into())])?,
+            _resolvers: internet.dnsmasq(&resolvers, &NAMES.map(|name| (name, internet::WEB_ELSEWHERE.into())))?,
         };
         interrupt::check()?;
         let ctl = FilterCtl::new(world, filter_ctl);
@@ -85,7 +85,12 @@ impl<'w> Stage<'w> {
     /// Asks the daemon about every destination.
     pub(crate) fn explain_all(&self) -> Result<Vec<Explanation>> {
         let ctl = &self.ctl;
-        self.for_all("asking for the reasons", |to| ctl.json(&["explain", "agent", &to.asked()]))
+        self.for_all("asking for the reasons", |to| explain(ctl, &to.asked()))
+    }
+
+    /// Asks the daemon about a destination of the agent.
+    pub(crate) fn explain(&self, words: &[String]) -> Result<Explanation> {
+        explain(&self.ctl, words)
     }
 
     /// An example's path, as typed.
@@ -126,6 +131,11 @@ impl<'w> Stage<'w> {
         interrupt::check()?;
         results
     }
+}
+
+fn explain(ctl: &FilterCtl<'_>, words: &[String]) -> Result<Explanation> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    ctl.json(&[&["explain", "agent"], words.as_slice()].concat())
 }
 
 const DRAWING: &str = "\

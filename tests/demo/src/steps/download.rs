@@ -42,8 +42,7 @@ pub(super) fn show(stage: &Stage<'_>) -> Result<()> {
     stage.ctl.show(screen, &["apply", "-f", &stage.example("allow-list.yaml")], 0)?;
     screen.command(&format!("curl {URL} --output big &          # in the sandbox"));
     let download = stage.agent.download(URL)?;
-    let runs = screen.progress("downloading", || wait_until(Duration::from_secs(10), || download.progress() > ENOUGH));
-    ensure!(runs, "the download does not start");
+    begun(stage, &download)?;
 
     screen.blank();
     screen.text("An update that does not concern it:");
@@ -54,8 +53,21 @@ pub(super) fn show(stage: &Stage<'_>) -> Result<()> {
 
     screen.blank();
     screen.text("An update that takes its destination away:");
+    cut(stage, &download)
+}
+
+/// Waits until a download is well under way.
+pub(super) fn begun(stage: &Stage<'_>, download: &Download) -> Result<()> {
+    let begun = || wait_until(Duration::from_secs(10), || download.progress() > ENOUGH);
+    ensure!(stage.screen.progress("downloading", begun), "the download does not start");
+    Ok(())
+}
+
+/// Takes everything away from a download, which must stop at once.
+pub(super) fn cut(stage: &Stage<'_>, download: &Download) -> Result<()> {
+    let screen = stage.screen;
     stage.excerpt("no-internet.yaml")?;
-    let seen = watched(stage, &download, "no-internet.yaml", Until::Quiet)?;
+    let seen = watched(stage, download, "no-internet.yaml", Until::Quiet)?;
     screen.text(&seen.told());
     let stopped = seen.pause >= QUIET && seen.last < LIMIT;
     screen.expect(

@@ -5,6 +5,7 @@ mod before;
 mod download;
 mod killed;
 mod look;
+mod names;
 mod policies;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ pub(crate) fn tell(world: &World, filter_ctl: &Path, examples: &Path, screen: &S
         screen.progress("starting servers and the daemon", || Stage::set(world, filter_ctl, examples, screen))?;
     let before = before::show(&stage)?;
     policies::show(&stage, before)?;
+    names::show(&stage)?;
     download::show(&stage)?;
     look::show(&mut stage)?;
     killed::show(&mut stage)?;
