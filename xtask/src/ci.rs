@@ -13,8 +13,8 @@ use crate::{
     tool::Tool,
 };
 
-/// The manifests that formatting and dependencies are checked of: the workspace's, and the kernel program's own.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "filter-ebpf/Cargo.toml"];
+/// The manifests that formatting and dependencies are checked of: the workspace's, the kernel program's own, and that of what is fuzzed.
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "filter-ebpf/Cargo.toml", "tests/fuzz/libfuzzer/Cargo.toml"];
 
 /// Runs everything, and ends with a table and the sum of the tests.
 pub(crate) fn task() -> Result<ExitCode> {

@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod mutants;
 mod prove;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Benchmark),
     /// Formatting, lints, dependencies, documentation and every test
     Ci,
+    /// Feed parsers and judges what a fuzzer thinks of
+    Fuzz(fuzz::Options),
     /// Break the code on purpose, in a copy, and show that the tests see it
     Mutants {
         /// The mutants to try; all of them when none is named
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::task(filter.as_deref()),
         Task::Bench(benchmark) => bench::task(&benchmark),
         Task::Ci => ci::task(),
+        Task::Fuzz(options) => fuzz::task(&options),
         Task::Mutants { names } => mutants::task(&names),
         Task::Prove { names, list } => prove::task(&names, list),
     };

@@ -25,6 +25,11 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "fuzz",
+        shows: "documents, names and what daemon and sidecar say to each other: ten minutes of fuzzing each find nothing",
+        command: || Tool::cargo("run").args(["--package", "xtask", "--", "fuzz", "--minutes", "10"]),
+    },
+    Proof {
         name: "differential",
         shows: "the kernel program, the decision in userspace and an independent model agree, for a million random packets",
         command: || {

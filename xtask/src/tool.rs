@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs::File,
     io::{BufRead, BufReader},
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -93,6 +94,12 @@ impl Tool {
         let folders = [folder.to_owned()].into_iter().chain(env::split_paths(&path));
         self.line = format!("PATH={}:$PATH {}", shown(folder.as_os_str()), self.line);
         self.command.env("PATH", env::join_paths(folders).expect("no folder of this repository has a colon"));
+        self
+    }
+
+    /// Sends standard error to a file; standard output is lost.
+    pub(crate) fn errors_to(mut self, file: File) -> Self {
+        self.command.stdout(Stdio::null()).stderr(file);
         self
     }
 

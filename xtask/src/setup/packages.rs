@@ -6,6 +6,9 @@ pub(crate) const BPF_LINKER: &str = "0.13.0";
 /// The version of cargo-deny that checks the dependencies.
 pub(crate) const CARGO_DENY: &str = "0.20.2";
 
+/// The version of cargo-fuzz that builds what is fuzzed.
+pub(crate) const CARGO_FUZZ: &str = "0.13.2";
+
 /// Debian's Rust compiler with its library source, for the kernel program. It lives beside rustup and is never on PATH
 /// before it. The LLVM that belongs to it is known only once it is there: see [`llvm`].
 pub(super) const COMPILER: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
