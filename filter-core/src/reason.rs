@@ -137,6 +137,8 @@ reasons! {
     Sealed = 52, "sealed";
     /// The policy hands this connection to the sidecar, and there is none to take it.
     SidecarUnavailable = 53, "sidecar-unavailable";
+    /// A rule or a proxy of the policy is to have a hand in this connection, and is not enforced yet.
+    NotEnforced = 54, "not-enforced";
 
     /// A packet towards the sandbox that is no answer to what it may reach, and that nobody who may has opened.
     InboundDenied = 60, "inbound-denied";

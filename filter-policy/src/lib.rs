@@ -24,6 +24,7 @@ mod table;
 pub mod unlisted;
 pub mod validate;
 pub mod warnings;
+pub mod way;
 
 pub use compile::{Compiled, compile};
 pub use diff::{Diff, diff};
@@ -36,3 +37,4 @@ pub use sandbox::{Attach, NetnsRef, Sandbox, SandboxId, Sources};
 pub use secret::Secret;
 pub use validate::{validate, validate_network};
 pub use warnings::warnings;
+pub use way::{HandedOver, Way};

@@ -29,6 +29,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether connections are judged by more than their addresses: by names, rules, or a proxy.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        !self.names.is_empty() || !self.transforms.is_empty() || self.egress_proxy.is_some()
+    }
+
     /// Text of the one `deny` entry that `allowInternetAccess: false` makes.
     pub const NO_INTERNET: &str = "allowInternetAccess: false";
 

@@ -68,7 +68,7 @@ fn names(policy: &Policy) -> Vec<Problem> {
 fn not_enforced(policy: &Policy) -> Vec<Problem> {
     let mut found = Vec::new();
     if !policy.transforms.is_empty() {
-        found.push(Problem::warning("network.rules", "is not enforced yet: TCP ports 80 and 443 stay denied"));
+        found.push(Problem::warning("network.rules", "is not enforced yet: requests to these hosts stay denied"));
     }
     if policy.egress_proxy.is_some() {
         found.push(Problem::warning("network.egressProxy", "is not enforced yet: TCP stays denied"));

@@ -165,7 +165,7 @@ fn what_may_surprise() {
     assert_eq!(
         warned("  rules: {a.com: [{transform: {headers: {A: b}}}]}\n  egressProxy: {address: 'a:1'}\n"),
         [
-            "warning: a.yaml:6: rules: is not enforced yet: TCP ports 80 and 443 stay denied",
+            "warning: a.yaml:6: rules: is not enforced yet: requests to these hosts stay denied",
             "warning: a.yaml:7: egressProxy: is not enforced yet: TCP stays denied",
         ]
     );

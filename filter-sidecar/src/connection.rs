@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::sandbox::{Shared, cut};
-use crate::{http, tls};
+use crate::{http, opaque, tls};
 use filter_core::Reason;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ async fn take(stream: Arc<TcpStream>, shared: Arc<Shared>) {
     let Ok(to) = stream.local_addr() else { return };
     let (place, unjudged) = (shared.places.take(&stream), shared.places.unjudged());
     let outcome = match (place, unjudged) {
-        (Some(_place), Some(unjudged)) => serve(&stream, &to, &shared, unjudged).await,
+        (Some(_place), Some(unjudged)) => serve(&stream, to, &shared, unjudged).await,
         _ => {
             shared.denied(Reason::ConnectionLimit, to.port(), "");
             Err((Refusal::Refused, String::new()))
@@ -58,7 +58,7 @@ async fn take(stream: Arc<TcpStream>, shared: Arc<Shared>) {
 
 async fn serve(
     stream: &Arc<TcpStream>,
-    to: &SocketAddr,
+    to: SocketAddr,
     shared: &Arc<Shared>,
     unjudged: OwnedSemaphorePermit,
 ) -> Result<(), (Refusal, String)> {
@@ -67,8 +67,9 @@ async fn serve(
     // What is sent on is whole already.
     drop(stream.set_nodelay(true));
     match to.port() {
-        tls::PORT if is_foreign(to) => tls::serve(stream, shared, unjudged).await,
-        http::PORT if is_foreign(to) => Box::pin(http::serve(stream.clone(), shared.clone(), unjudged)).await,
+        tls::PORT if is_foreign(&to) => tls::serve(stream, to, shared, unjudged).await,
+        http::PORT if is_foreign(&to) => Box::pin(http::serve(stream.clone(), to, shared.clone(), unjudged)).await,
+        _ if is_foreign(&to) => opaque::serve(stream, to, shared, unjudged).await,
         // Nobody handed it over: somebody has connected to the listener itself.
         _ => Err((Refusal::Refused, String::new())),
     }

@@ -1,11 +1,11 @@
 //! Dials names: resolved here, whatever address the sandbox chose, and never into a protected range.
 
 use crate::places::{Place, Places};
+use crate::policy::Target;
 use crate::refusal::Refusal;
 use crate::resolve::{Found, Names};
 use crate::sources::Sources;
 use filter_core::{Address, Reason, protected};
-use filter_policy::names::Name;
 use ipnet::IpNet;
 use rustix::io::Errno;
 use std::io;
@@ -35,12 +35,20 @@ impl Dialler {
         Dialler { names, places, sources }
     }
 
-    /// Connects to a name.
-    pub(crate) async fn dial(&self, name: &Name, port: u16, opened: &[IpNet]) -> Result<(TcpStream, Place), Refusal> {
-        let all = match self.names.find(name).await {
-            Found::Addresses(all) => all,
-            Found::Nothing => return Err(Refusal::NoAddress),
-            Found::NoAnswer => return Err(Refusal::NoResolver),
+    /// Connects to where a connection goes. A name is dialled at a port.
+    pub(crate) async fn dial(
+        &self,
+        target: &Target,
+        port: u16,
+        opened: &[IpNet],
+    ) -> Result<(TcpStream, Place), Refusal> {
+        let all = match target {
+            Target::Address(to) => vec![to.ip()],
+            Target::Name(name) => match self.names.find(name).await {
+                Found::Addresses(all) => all,
+                Found::Nothing => return Err(Refusal::NoAddress),
+                Found::NoAnswer => return Err(Refusal::NoResolver),
+            },
         };
         let addresses: Vec<IpAddr> = all.into_iter().filter(|address| may_dial(*address, opened)).collect();
         if addresses.is_empty() {

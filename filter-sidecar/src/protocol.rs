@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// Longest message in bytes: a policy of ten thousand of the longest names, and room.
-const MAX_MESSAGE: u32 = 8 << 20;
+/// Longest message in bytes: a policy of a million prefixes, and room.
+const MAX_MESSAGE: u32 = 64 << 20;
 /// Most descriptors that come with one.
 const MAX_DESCRIPTORS: usize = 2;
 
@@ -69,7 +69,7 @@ pub enum Order {
     },
 }
 
-/// What names a sandbox may reach.
+/// Where a sandbox may go through the sidecar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
@@ -77,8 +77,24 @@ pub struct Policy {
     pub generation: u32,
     /// The names, as policies write them.
     pub names: Vec<String>,
+    /// Hosts that a rule of the policy is about: the sidecar does not apply rules yet, and lets nothing pass one by.
+    pub ruled: Vec<String>,
+    /// Whether all connections are for a proxy, which the sidecar does not know yet.
+    pub is_proxied: bool,
+    /// The lists of addresses, where connections that they allow come to the sidecar as well.
+    pub lists: Option<Lists>,
     /// Protected ranges that the operator has opened: what a name may lead to besides.
     pub opened: Vec<IpNet>,
+}
+
+/// Lists of addresses: what is in `allow` is allowed, what else is in `deny` is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lists {
+    /// What is allowed in any case.
+    pub allow: Vec<IpNet>,
+    /// What else is denied.
+    pub deny: Vec<IpNet>,
 }
 
 /// To the daemon.
@@ -183,7 +199,7 @@ mod tests {
         let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let begin = Order::Begin { slot: 7, id: "a".to_owned() };
         let names = (0..10_000).map(|at| format!("name{at}.example.com")).collect();
-        let prepare = Order::Prepare { slot: 7, policy: Policy { generation: 3, names, opened: Vec::new() } };
+        let prepare = Order::Prepare { slot: 7, policy: Policy { generation: 3, names, ..Policy::default() } };
         let sent = (begin.clone(), prepare.clone());
         let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let sending = thread::spawn(move || {

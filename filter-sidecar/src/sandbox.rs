@@ -4,15 +4,13 @@ use crate::denials::{self, Denials};
 use crate::dial::Dialler;
 use crate::limits::Limits;
 use crate::places::Places;
+use crate::policy::{Policy, Target};
 use crate::protocol::{self, Denied, Word};
 use crate::resolve::{Names, Resolver};
 use crate::sources::Sources;
 use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
-use filter_policy::NameList;
-use filter_policy::names::{Name, NamePattern};
-use ipnet::IpNet;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -31,40 +29,6 @@ pub(crate) struct Common {
     /// What a socket may hold whose buffers grow.
     pub(crate) grown_bytes: u64,
     pub(crate) words: Sender<Word>,
-}
-
-/// The names that a policy allows, ready to be asked.
-#[derive(Debug, Default)]
-pub(crate) struct Policy {
-    /// Its generation.
-    pub(crate) generation: u32,
-    names: NameList,
-    /// Those of them whose addresses are kept at hand.
-    warm: Vec<Name>,
-    /// Protected ranges that a name may lead to.
-    pub(crate) opened: Vec<IpNet>,
-}
-
-impl Policy {
-    fn new(policy: &protocol::Policy) -> Result<Policy> {
-        let read = |text: &String| NamePattern::parse(text).with_context(|| format!("{text:?} is no name"));
-        let patterns: Vec<NamePattern> = policy.names.iter().map(read).collect::<Result<_>>()?;
-        let exact = patterns.iter().filter_map(|pattern| match pattern {
-            NamePattern::Exact(name) => Some(name.clone()),
-            _ => None,
-        });
-        Ok(Policy {
-            generation: policy.generation,
-            names: NameList::new((0..).zip(&patterns)),
-            warm: exact.take(warm::MOST).collect(),
-            opened: policy.opened.clone(),
-        })
-    }
-
-    /// Whether a name may be reached.
-    pub(crate) fn allows(&self, name: &Name) -> bool {
-        self.names.find(name).is_some()
-    }
 }
 
 /// What the connections of a sandbox share.
@@ -95,7 +59,7 @@ struct State {
 
 /// A connection under way: for whom, and its two ends.
 struct Seat {
-    name: Name,
+    target: Target,
     ends: [Arc<TcpStream>; 2],
 }
 
@@ -127,15 +91,15 @@ impl Shared {
         self.state().policy.clone()
     }
 
-    /// Lets a connection go on while policies allow its name; `None` when today's does not any more.
-    pub(crate) fn admit(self: &Arc<Shared>, name: &Name, ends: [Arc<TcpStream>; 2]) -> Option<Admitted> {
+    /// Lets a connection go on while policies allow where it goes; `None` when today's does not any more.
+    pub(crate) fn admit(self: &Arc<Shared>, target: &Target, ends: [Arc<TcpStream>; 2]) -> Option<Admitted> {
         let mut state = self.state();
-        if !state.policy.allows(name) {
+        if !state.policy.allows(target) {
             return None;
         }
         state.next += 1;
         let number = state.next;
-        state.seats.insert(number, Seat { name: name.clone(), ends });
+        state.seats.insert(number, Seat { target: target.clone(), ends });
         Some(Admitted { shared: self.clone(), number })
     }
 
@@ -182,7 +146,7 @@ impl Shared {
         let mut state = self.state();
         state.policy = Arc::new(policy);
         let State { policy, seats, .. } = &*state;
-        for seat in seats.values().filter(|seat| !policy.allows(&seat.name)) {
+        for seat in seats.values().filter(|seat| !policy.allows(&seat.target)) {
             seat.ends.iter().for_each(|end| cut(end));
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
     if sandbox.on_deny == OnDeny::Reject {
         kernel.flags |= SandboxFlags::REJECT;
     }
-    if !sandbox.policy.names.is_empty() {
+    if sandbox.policy.is_captured() {
         kernel.flags |= SandboxFlags::NAMED;
     }
     // Neighbour discovery comes from the link-local address, whichever address the document calls the gateway.

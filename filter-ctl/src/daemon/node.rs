@@ -186,7 +186,7 @@ impl Node {
     ) -> anyhow::Result<()> {
         let Node { sidecar, dataplane, config, .. } = self;
         let place = record.place();
-        if sandbox.policy.names.is_empty() && !sidecar.has(place.slot) {
+        if !sandbox.policy.is_captured() && !sidecar.has(place.slot) {
             return Ok(());
         }
         let bridge = Some(kernel.bridge).filter(|bridge| *bridge != 0);

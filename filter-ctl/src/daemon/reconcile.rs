@@ -244,7 +244,7 @@ pub(super) async fn keep_sidecar(node: Arc<Mutex<Node>>, ended: Arc<Notify>) {
 
 /// Gives a new sidecar all that the last one had.
 fn revive(node: &mut Node) {
-    let named = |held: &&Held| !held.gone && !held.record.sealed && !held.sandbox.policy.names.is_empty();
+    let named = |held: &&Held| !held.gone && !held.record.sealed && held.sandbox.policy.is_captured();
     let lacks = |held: &&Held| named(held) && !node.sidecar.has(held.record.slot);
     for held in node.sandboxes.values().filter(lacks).cloned().collect::<Vec<_>>() {
         give_names(node, &held);

@@ -9,8 +9,9 @@ use super::config::Config;
 use crate::api::SidecarStatus;
 use anyhow::{Context, Result, bail};
 use filter_dataplane::{Dataplane, Dials, Place};
-use filter_policy::{Attach, NetnsRef, Sandbox};
-use filter_sidecar::protocol::{Denied, Order, Policy};
+use filter_policy::{Attach, Entry, NetnsRef, Sandbox};
+use filter_sidecar::protocol::{Denied, Lists, Order, Policy};
+use ipnet::IpNet;
 use lives::Lives;
 use process::Process;
 use std::collections::BTreeMap;
@@ -156,7 +157,7 @@ impl Sidecar {
         is_time && self.lacking.take().is_some()
     }
 
-    fn start(&mut self, config: &Config) -> Result<&mut Running> {
+    fn start(&mut self, dataplane: &mut Dataplane, config: &Config) -> Result<&mut Running> {
         if let Some(wait) = self.lives.wait(Instant::now()) {
             let last = self.lives.last_end.as_deref().unwrap_or_default();
             bail!("the sidecar ends again and again ({last}); the next one is started in {} ms", wait.as_millis());
@@ -233,15 +234,23 @@ impl Running {
             self.process.order(&Order::Begin { slot, id: sandbox.id.to_string() }, &descriptors)?;
             self.slots.insert(slot, by);
         }
-        // Nothing passes that a rule or a proxy was to have a hand in.
-        let is_alone = sandbox.policy.transforms.is_empty() && sandbox.policy.egress_proxy.is_none();
-        let names = sandbox.policy.names.iter().filter(|_| is_alone);
-        let policy = Policy {
-            generation: *generation,
-            names: names.map(|entry| entry.value.to_string()).collect(),
-            opened: config.operator.open_ranges.clone(),
-        };
+        let policy = judged_by(sandbox, *generation, &config.operator.open_ranges);
         self.process.order(&Order::Prepare { slot, policy }, &[])
+    }
+}
+
+/// What it is told of a policy.
+fn judged_by(Sandbox { policy, .. }: &Sandbox, generation: u32, opened: &[IpNet]) -> Policy {
+    let prefixes = |list: &[Entry<IpNet>]| list.iter().map(|entry| entry.value).collect();
+    // Otherwise what the lists allow goes straight out.
+    let sees_allowed = !policy.transforms.is_empty() || policy.egress_proxy.is_some();
+    Policy {
+        generation,
+        names: policy.names.iter().map(|entry| entry.value.to_string()).collect(),
+        ruled: policy.transforms.iter().map(|transform| transform.host.to_string()).collect(),
+        is_proxied: policy.egress_proxy.is_some(),
+        lists: sees_allowed.then(|| Lists { allow: prefixes(&policy.allow), deny: prefixes(&policy.deny) }),
+        opened: opened.to_vec(),
     }
 }
 

@@ -27,6 +27,7 @@ use hyper_util::rt::TokioTimer;
 use request::Wanted;
 use server::{Server, Upload};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -44,6 +45,8 @@ const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
 /// A connection of the sandbox's.
 struct Session {
     client: Arc<TcpStream>,
+    /// Where the sandbox believes the server to be.
+    to: SocketAddr,
     shared: Arc<Shared>,
     refused: Refused,
     server: Mutex<Option<Server>>,
@@ -55,6 +58,7 @@ struct Session {
 /// Answers the requests of a connection.
 pub(crate) async fn serve(
     client: Arc<TcpStream>,
+    to: SocketAddr,
     shared: Arc<Shared>,
     unjudged: OwnedSemaphorePermit,
 ) -> Result<(), (Refusal, String)> {
@@ -62,6 +66,7 @@ pub(crate) async fn serve(
     let patience = shared.limits().patience();
     let session = Arc::new(Session {
         client: client.clone(),
+        to,
         shared,
         refused: refused.clone(),
         server: Mutex::default(),
@@ -157,15 +162,13 @@ impl Session {
     ) -> Result<(Response<Incoming>, Server), Refusal> {
         loop {
             let policy = self.shared.policy();
-            if !policy.allows(&wanted.name) {
-                return Err(Refusal::Denied(Reason::NameDenied));
-            }
-            let kept = taken(&self.server).filter(|server| server.is_for(&wanted.name, &policy));
+            let target = policy.way(wanted.name.as_ref(), self.to).map_err(Refusal::Denied)?;
+            let kept = taken(&self.server).filter(|server| server.is_for(&target, &policy));
             let is_kept = kept.is_some();
             let again = copy(&request).filter(|_| is_kept);
             let mut server = match kept {
                 Some(server) => server,
-                None => Server::dial(&self.client, &self.shared, &wanted.name, &policy).await?,
+                None => Server::dial(&self.client, &self.shared, &target, &policy).await?,
             };
             let mut error = match server.ask(request).await {
                 Ok(response) => return Ok((response, server)),

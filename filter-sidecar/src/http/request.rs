@@ -31,8 +31,8 @@ const SHOWN: usize = 256;
 /// What a request wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// The name that it is for.
-    pub(super) name: Name,
+    /// The name that it is for; an address is none.
+    pub(super) name: Option<Name>,
     /// Whether it wants to go on as WebSocket.
     pub(super) websocket: bool,
 }
@@ -50,12 +50,16 @@ pub(super) fn judge(parts: &Parts) -> Result<Wanted, Refusal> {
         return Err(UNJUDGED);
     }
     let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next().ok_or(NO_NAME)?;
+    let Some(host) = hosts.next() else {
+        check_target(&parts.method, &parts.uri, None, "")?;
+        return Ok(Wanted { name: None, websocket: wants_websocket(parts)? });
+    };
     if hosts.next().is_some() {
         return Err(AMBIGUOUS);
     }
-    let name = name(str::from_utf8(host.as_bytes()).map_err(|_| AMBIGUOUS)?)?;
-    check_target(&parts.method, &parts.uri, &name)?;
+    let host = str::from_utf8(host.as_bytes()).map_err(|_| AMBIGUOUS)?;
+    let name = name(host)?;
+    check_target(&parts.method, &parts.uri, name.as_ref(), host)?;
     let websocket = wants_websocket(parts)?;
     Ok(Wanted { name, websocket })
 }
@@ -66,8 +70,9 @@ pub(super) fn forward(parts: &mut Parts, wanted: &Wanted) {
     parts.uri = target;
     parts.version = Version::HTTP_11;
     remove_hop_by_hop(&mut parts.headers);
-    let name = HeaderValue::from_str(wanted.name.as_str()).expect("a name is ASCII");
-    parts.headers.insert(HOST, name);
+    if let Some(name) = &wanted.name {
+        parts.headers.insert(HOST, HeaderValue::from_str(name.as_str()).expect("a name is ASCII"));
+    }
     if wanted.websocket {
         ask_for_websocket(&mut parts.headers);
     }
@@ -98,12 +103,17 @@ pub(super) fn is_about_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| names_websocket(value.as_bytes()))
 }
 
-fn name(host: &str) -> Result<Name, Refusal> {
+/// The name of a host; an address is none.
+fn name(host: &str) -> Result<Option<Name>, Refusal> {
     // Somebody may read the part in front of it, or behind it.
     if host.contains(|character: char| "@,/\\?# \t".contains(character)) {
         return Err(AMBIGUOUS);
     }
-    Name::parse(without_port(host)?).map_err(|_| NO_NAME)
+    match without_port(host) {
+        Ok(host) => Ok(Name::parse(host).ok()),
+        Err(NO_NAME) => Ok(None),
+        Err(other) => Err(other),
+    }
 }
 
 fn without_port(host: &str) -> Result<&str, Refusal> {
@@ -117,8 +127,12 @@ fn without_port(host: &str) -> Result<&str, Refusal> {
 }
 
 /// The target says the same as the `Host`, or nothing of a host.
-fn check_target(method: &Method, target: &Uri, host: &Name) -> Result<(), Refusal> {
-    let says = |authority: &str| name(authority).is_ok_and(|name| name == *host);
+fn check_target(method: &Method, target: &Uri, host: Option<&Name>, written: &str) -> Result<(), Refusal> {
+    let says = |authority: &str| match (host, name(authority)) {
+        (Some(host), Ok(Some(name))) => name == *host,
+        (None, Ok(None)) => !authority.is_empty() && authority.eq_ignore_ascii_case(written),
+        _ => false,
+    };
     match (target.scheme_str(), target.authority()) {
         (None, None) if target.path().starts_with('/') => Ok(()),
         (None, None) if target.path() == "*" && method == Method::OPTIONS => Ok(()),
@@ -166,7 +180,10 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let judged = |host: &[u8]| judge(&request("GET", "/", &[("host", host)])).map(|wanted| wanted.name.to_string());
+        let judged = |host: &[u8]| {
+            let wanted = judge(&request("GET", "/", &[("host", host)]))?;
+            wanted.name.map(|name| name.to_string()).ok_or(NO_NAME)
+        };
         for (host, name) in [
             (&b"api.example.test"[..], "api.example.test"),
             (b"API.Example.TEST.", "api.example.test"),
@@ -220,7 +237,7 @@ mod tests {
             assert!(judged(host).is_err(), "{:?}", host.escape_ascii().to_string());
         }
         assert_eq!(judged(b"user@a.test"), Err(AMBIGUOUS));
-        assert_eq!(judge(&request("GET", "/", &[])), Err(NO_NAME));
+        assert_eq!(judge(&request("GET", "/", &[])).map(|wanted| wanted.name), Ok(None));
         assert_eq!(judge(&request("GET", "/", &[("host", b"a.test"), ("host", b"a.test")])), Err(AMBIGUOUS));
     }
 

@@ -1,11 +1,11 @@
 //! The connection to the server of a name.
 
 use crate::places::Place;
+use crate::policy::{Policy, Target};
 use crate::refusal::Refusal;
-use crate::sandbox::{Admitted, Policy, Shared};
+use crate::sandbox::{Admitted, Shared};
 use crate::stream::Io;
 use filter_core::Reason;
-use filter_policy::names::Name;
 use http_body_util::{Either, Empty};
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
@@ -22,7 +22,7 @@ pub(super) type Upload = Either<Incoming, Empty<Bytes>>;
 pub(super) struct Server {
     pub(super) stream: Arc<TcpStream>,
     requests: SendRequest<Upload>,
-    name: Name,
+    target: Target,
     generation: u32,
     _connection: JoinSet<()>,
     _admitted: Admitted,
@@ -30,17 +30,17 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Dials a name that `policy` allows.
+    /// Dials where `policy` lets a request go.
     pub(super) async fn dial(
         client: &Arc<TcpStream>,
         shared: &Arc<Shared>,
-        name: &Name,
+        target: &Target,
         policy: &Policy,
     ) -> Result<Server, Refusal> {
-        let (stream, place) = shared.dialler.dial(name, super::PORT, &policy.opened).await?;
+        let (stream, place) = shared.dialler.dial(target, super::PORT, &policy.opened).await?;
         let stream = Arc::new(stream);
         let ends = [client.clone(), stream.clone()];
-        let admitted = shared.admit(name, ends).ok_or(Refusal::Denied(Reason::NameDenied))?;
+        let admitted = shared.admit(target, ends).ok_or(Refusal::Denied(Reason::NameDenied))?;
         let io = Io(stream.clone());
         let (requests, connection) =
             Builder::new().preserve_header_case(true).handshake(io).await.map_err(|_| Refusal::Unreachable)?;
@@ -50,13 +50,21 @@ impl Server {
                 tracing::debug!("a server: {error}");
             }
         });
-        let (name, generation) = (name.clone(), policy.generation);
-        Ok(Server { stream, requests, name, generation, _connection: connections, _admitted: admitted, _place: place })
+        let (target, generation) = (target.clone(), policy.generation);
+        Ok(Server {
+            stream,
+            requests,
+            target,
+            generation,
+            _connection: connections,
+            _admitted: admitted,
+            _place: place,
+        })
     }
 
-    /// Whether a request for `name` under `policy` may be sent here.
-    pub(super) fn is_for(&self, name: &Name, policy: &Policy) -> bool {
-        self.name == *name && self.generation == policy.generation && !self.requests.is_closed()
+    /// Whether a request that goes to `target` under `policy` may be sent here.
+    pub(super) fn is_for(&self, target: &Target, policy: &Policy) -> bool {
+        self.target == *target && self.generation == policy.generation && !self.requests.is_closed()
     }
 
     /// Sends a request, and waits for the head of its answer. What was not sent comes back.

@@ -94,7 +94,7 @@ pub(super) fn check(
 /// What keeps connections at a port of a bridge from being judged by name: the bridge tells whose they are by their addresses, and the host
 /// answers them.
 fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
-    if sandbox.policy.names.is_empty() || device.bridge.is_none() {
+    if !sandbox.policy.is_captured() || device.bridge.is_none() {
         return None;
     }
     let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());

@@ -11,7 +11,9 @@ use super::node::{Held, Node};
 use super::refusal::Refusal;
 use super::status::device_label;
 use crate::api::{ExplainRequest, Explanation, Protocol};
-use filter_core::Reason;
+use filter_core::{Address, Reason};
+use filter_policy::HandedOver;
+use filter_policy::explain::origin;
 use filter_policy::names::Name;
 use packet::Question;
 use std::net::IpAddr;
@@ -33,8 +35,12 @@ pub(super) fn explain(node: &mut Node, id: &str, request: &ExplainRequest) -> Re
     match (&request.name, request.address) {
         (Some(text), Some(address)) if text.parse() == Ok(address) => {
             let mut answer = judge(node, &held, ask(address))?;
-            if answer.reason == Reason::HandedOver {
-                (answer.passes, answer.reason) = (false, Reason::NoName);
+            let lists = origin(&held.sandbox.policy, &node.config.operator, &Address::from(address)).decided;
+            let unnamed = HandedOver { is_listed: lists.allows(), ..HandedOver::default() };
+            if answer.reason == Reason::HandedOver
+                && let Err(reason) = unnamed.way()
+            {
+                (answer.passes, answer.reason) = (false, reason);
             }
             let why = Why::new(&held, &node.config.operator, &answer.question, answer.reason);
             Ok(answer.explanation(&held, why))
@@ -66,8 +72,12 @@ fn judge(node: &mut Node, held: &Held, question: Question) -> Result<Answer, Ref
     let judgement = node.dataplane.explain(held.place(), &frame)?;
     // A made packet meets no listener.
     let handed_over = judgement.reason == Reason::SidecarUnavailable && node.sidecar.has(held.record.slot);
-    let reason = if handed_over { Reason::HandedOver } else { judgement.reason };
-    Ok(Answer { question, source, passes: judgement.passes || handed_over, reason })
+    let reason = match (handed_over, held.sandbox.policy.egress_proxy.is_some()) {
+        (true, true) => Reason::NotEnforced,
+        (true, false) => Reason::HandedOver,
+        (false, _) => judgement.reason,
+    };
+    Ok(Answer { question, source, passes: judgement.passes || reason == Reason::HandedOver, reason })
 }
 
 impl Answer {

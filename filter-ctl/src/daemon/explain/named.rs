@@ -10,7 +10,7 @@ use filter_core::{Address, Reason};
 use filter_policy::explain::{named, origin};
 use filter_policy::names::Name;
 use filter_policy::unlisted::{self, Family};
-use filter_policy::{Policy, Sources, address};
+use filter_policy::{HandedOver, Policy, Sources, Way, address};
 use std::net::IpAddr;
 
 /// Where names count.
@@ -42,20 +42,26 @@ pub(super) fn explain(
     let lists = origin(policy, &node.config.operator, &Address::from(address)).decided;
     let about_address = Why::listed(held, &lists);
     if judged {
-        // The sidecar gets no names where something has to be done that it cannot do yet.
-        let passes = policy.transforms.is_empty() && policy.egress_proxy.is_none();
-        match named(policy, name).filter(|_| passes) {
-            Some(decided) => {
+        let named = named(policy, name);
+        let handed_over = HandedOver {
+            is_proxied: policy.egress_proxy.is_some(),
+            has_name: true,
+            is_ruled: policy.transforms.iter().any(|transform| transform.host.matches_name(name)),
+            is_named: named.is_some(),
+            is_listed: lists.allows(),
+        };
+        match (handed_over.way(), named) {
+            (Ok(Way::Name), Some(decided)) => {
                 why = Why::listed(held, &decided);
                 why.advice = Some("the host looks it up and dials what it finds, unless that is protected".to_owned());
             }
-            None => {
-                (answer.passes, answer.reason) = (false, Reason::NameDenied);
+            (Ok(_), _) => why = Why::listed(held, &lists),
+            (Err(reason), _) => {
+                (answer.passes, answer.reason) = (false, reason);
                 why = Why::default();
-                why.advice = Some(if passes {
-                    format!("to allow: add \"{name}\" to allowOut")
-                } else {
-                    "rules and egressProxy are not enforced yet: with them no name passes".to_owned()
+                why.advice = Some(match reason {
+                    Reason::NameDenied => format!("to allow: add \"{name}\" to allowOut"),
+                    _ => "rules and egressProxy are not enforced yet: nothing passes them by".to_owned(),
                 });
             }
         }

@@ -64,11 +64,13 @@ impl Why {
                 if address.is_v4() { "IPv4" } else { "IPv6" }
             )),
             Reason::Sealed => advise(format!("it was deleted; filter-ctl detach {} opens its device", held.sandbox.id)),
-            Reason::HandedOver => advise("it passes when its HTTP Host or TLS SNI is a name in allowOut".to_owned()),
-            Reason::SidecarUnavailable => advise(
-                "rules and egressProxy are not enforced yet; names need the sidecar, which the daemon starts again"
-                    .to_owned(),
-            ),
+            Reason::HandedOver => advise("what its HTTP Host or TLS SNI names decides".to_owned()),
+            Reason::SidecarUnavailable => {
+                advise("the daemon starts the sidecar again: filter-ctl doctor tells of it".to_owned())
+            }
+            Reason::NotEnforced => {
+                advise("rules and egressProxy are not enforced yet: nothing passes them by".to_owned())
+            }
             _ => Why::default(),
         }
     }

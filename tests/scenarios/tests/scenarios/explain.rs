@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use filter_core::Reason::{
-    self, AddressDenied, AllowedByDefault, AllowedByList, HandedOver, NameDenied, NoName, ProtectedRange,
+    self, AddressDenied, AllowedByDefault, AllowedByList, HandedOver, NameDenied, NoName, NotEnforced, ProtectedRange,
 };
 use filter_ctl::api::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -165,13 +165,14 @@ fn asking_about_a_name_resolves_nothing() -> Result<()> {
         ensure!(name.and_then(|name| name.address_entry.as_deref()) == Some("0.0.0.0/0"), "{said:?}");
     }
     ensure!(denied.advice.is_some_and(|advice| advice.contains("add \"example.test\" to allowOut")));
-    // Beside something that is not enforced yet no name passes.
+    // What a rule is about does not pass it by.
     stage.apply(
         &stage.a,
-        r#"denyOut: ["0.0.0.0/0"], allowOut: ["*.example.test"], rules: {a.test: [{transform: {headers: {A: b}}}]}"#,
+        r#"denyOut: ["0.0.0.0/0"], allowOut: ["*.example.test"], rules: {a.example.test: [{transform: {headers: {A: b}}}]}"#,
     )?;
-    let with_rules = stage.daemon.explain("a", "https://api.example.test/")?;
-    ensure!(!with_rules.allowed && with_rules.reason_name == NameDenied.name(), "{with_rules:?}");
-    ensure!(with_rules.advice.is_some_and(|advice| advice.contains("rules")));
+    let ruled = stage.daemon.explain("a", "https://a.example.test/")?;
+    ensure!(!ruled.allowed && ruled.reason_name == NotEnforced.name(), "{ruled:?}");
+    ensure!(ruled.advice.is_some_and(|advice| advice.contains("rules")));
+    ensure!(stage.daemon.explain("a", "https://b.example.test/")?.allowed);
     Ok(())
 }
