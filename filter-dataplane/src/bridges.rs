@@ -26,10 +26,7 @@ impl Dataplane {
     }
 
     /// Ends what a bridge does for a slot. One that serves nobody has no program any more.
-    ///
-    /// # Errors
-    /// What the kernel refused.
-    pub fn leave_bridge(&mut self, slot: u32) -> Result<(), Error> {
+    pub(crate) fn leave_bridge(&mut self, slot: u32) -> Result<(), Error> {
         let mut left = false;
         self.bridges.retain(|_, bridge| {
             left |= bridge.slots.remove(&slot) && bridge.slots.is_empty();

@@ -40,6 +40,7 @@ pub mod probe;
 mod protection;
 #[cfg(feature = "record")]
 mod record;
+mod routes;
 mod sandboxes;
 mod shared;
 mod survey;
@@ -70,6 +71,7 @@ use crate::cgroup::Cgroup;
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
 use crate::pins::Pins;
+use crate::routes::Routes;
 use crate::shared::Shared;
 use filter_core::abi::{self, MAX_SANDBOXES, SandboxConfig};
 use std::collections::hash_map::Entry;
@@ -130,6 +132,7 @@ pub struct Dataplane {
     own_netns: u64,
     instances: HashMap<u64, Instance>,
     bridges: Bridges,
+    routes: Routes,
     guard: Option<Cgroup>,
     kind: HookKind,
 }
@@ -162,6 +165,7 @@ impl Dataplane {
             own_netns: own,
             instances: HashMap::from([(own, instance)]),
             bridges: Bridges::new(),
+            routes: Routes::new(),
             guard: None,
             kind,
         })
@@ -252,7 +256,7 @@ impl Dataplane {
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
         instance::detach(&self.pins, place)?;
-        self.leave_bridge(place.slot)?;
+        self.unlisten(place.slot)?;
         self.release(place)?;
         self.shared.clear(&self.pins, place.slot)
     }

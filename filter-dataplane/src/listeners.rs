@@ -3,7 +3,7 @@
 
 use crate::pins::Pins;
 use crate::shared::pinned;
-use crate::{Dataplane, Error, Namespace, Place, netlink};
+use crate::{Dataplane, Error, Place};
 use aya::maps::{Map, MapData, MapError, SockMap};
 use filter_core::abi;
 use filter_policy::NetnsRef;
@@ -38,8 +38,7 @@ impl Dataplane {
         bridge: Option<u32>,
         marks: Marks,
     ) -> Result<[TcpListener; 2], Error> {
-        let namespace = Namespace::find_or_own(netns)?;
-        netlink::keep_marked(&namespace, marks)?;
+        let namespace = self.keep_marked(place.slot, netns, marks)?;
         if let Some(bridge) = bridge {
             self.serve_at_bridge(place.slot, netns, bridge)?;
         }
@@ -67,6 +66,17 @@ impl Dataplane {
             map.set(abi::listener(place.slot, is_v4), listener, 0).map_err(Error::map("LISTENERS"))?;
         }
         Ok(listeners)
+    }
+}
+
+impl Dataplane {
+    /// Ends what [`Self::listen`] has made for a slot, but for the listeners themselves.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn unlisten(&mut self, slot: u32) -> Result<(), Error> {
+        self.leave_bridge(slot)?;
+        self.leave_routes(slot)
     }
 }
 

@@ -4,7 +4,7 @@ mod ask;
 mod keep;
 mod numbers;
 
-pub use keep::{PRIORITY, TABLE, keep_marked};
+pub use keep::{PRIORITY, TABLE, keep_marked, let_marked_go};
 pub(crate) use numbers::{give_number, number_of};
 
 use crate::{Error, Namespace};

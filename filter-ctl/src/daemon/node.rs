@@ -196,8 +196,8 @@ impl Node {
     /// Ends all that the sidecar does for a slot.
     pub(super) fn end_names(&mut self, slot: u32) {
         self.sidecar.end(slot);
-        if let Err(error) = self.dataplane.leave_bridge(slot) {
-            tracing::warn!(%error, slot, "a bridge keeps a program that it does not need");
+        if let Err(error) = self.dataplane.unlisten(slot) {
+            tracing::warn!(%error, slot, "a bridge or the routing keeps what nobody needs");
         }
     }
 

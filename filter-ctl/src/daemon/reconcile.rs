@@ -211,6 +211,7 @@ async fn with<T: Send + 'static>(
 /// waits for a look at all.
 fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
     node.dataplane.mend_bridges()?;
+    node.dataplane.mend_routes()?;
     let mut ids: Vec<String> = node
         .sandboxes
         .range::<str, _>((Bound::Included(from), Bound::Unbounded))

@@ -3,7 +3,7 @@
 use super::ask::ask;
 use crate::listeners::Marks;
 use crate::{Error, Namespace};
-use rtnetlink::packet_route::route::{RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -22,11 +22,7 @@ const LOOPBACK: u32 = 1;
 /// When the namespace cannot be entered, or what the kernel refused.
 pub fn keep_marked(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
     ask(namespace, "keep marked packets on this host", async |handle: Handle| {
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
-        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
-        let v4 = v4.kind(RouteType::Local).scope(RouteScope::Host).build();
-        let v6 = v6.kind(RouteType::Local).scope(RouteScope::Host).build();
-        for route in [v4, v6] {
+        for route in routes() {
             unless_there(handle.route().add(route).execute().await)?;
         }
         let mut rule = handle.rule().add().v4();
@@ -36,6 +32,44 @@ pub fn keep_marked(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
         look_for(rule.message_mut(), marks);
         unless_there(rule.execute().await)
     })
+}
+
+/// Removes them.
+///
+/// # Errors
+/// As [`keep_marked`].
+pub fn let_marked_go(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
+    ask(namespace, "let marked packets go", async |handle: Handle| {
+        let mut rules =
+            [handle.rule().add().v4().message_mut().clone(), handle.rule().add().v6().message_mut().clone()];
+        for rule in &mut rules {
+            look_for(rule, marks);
+            if_there(handle.rule().del(rule.clone()).execute().await)?;
+        }
+        for route in routes() {
+            if_there(handle.route().del(route).execute().await)?;
+        }
+        Ok(())
+    })
+}
+
+/// To every address, of both families.
+fn routes() -> [RouteMessage; 2] {
+    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+    [
+        v4.kind(RouteType::Local).scope(RouteScope::Host).build(),
+        v6.kind(RouteType::Local).scope(RouteScope::Host).build(),
+    ]
+}
+
+fn if_there(answer: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+    match answer {
+        Err(rtnetlink::Error::NetlinkError(refusal)) if [-libc::ENOENT, -libc::ESRCH].contains(&refusal.raw_code()) => {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn look_for(rule: &mut RuleMessage, marks: Marks) {

@@ -104,3 +104,30 @@ fn a_connection_from_a_port_that_was_just_used_is_taken_at_once() -> Result<()> 
     }
     Ok(())
 }
+
+#[test]
+fn the_rules_that_keep_packets_here_are_made_again_and_go_with_the_last_policy() -> Result<()> {
+    let stage = stage("rules")?;
+    let host = stage.world.host();
+    let shown = |what: &str| -> Result<String> { Ok(host.run(&["sh", "-c", what])?.stdout) };
+    let all = || -> Result<[String; 4]> {
+        Ok([
+            shown("ip rule | grep 0x60/0xf0")?,
+            shown("ip -6 rule | grep 0x60/0xf0")?,
+            shown("ip route show table 21318")?,
+            shown("ip -6 route show table 21318")?,
+        ])
+    };
+    stage.apply(&stage.a, NAMES)?;
+    let made = all()?;
+    ensure!(made.iter().all(|one| !one.is_empty()), "{made:?}");
+    for line in ["rule del pref 32", "-6 rule del pref 32", "route flush table 21318", "-6 route flush table 21318"] {
+        host.ip(line)?;
+    }
+    ensure!(wait_until(SOON, || all().is_ok_and(|now| now == made)), "not made again: {:?}", all()?);
+    ensure!(get(&stage, "http", "example.test")?.0 == 0);
+    stage.daemon.detach("a")?;
+    let left = all()?;
+    ensure!(left.iter().all(String::is_empty), "{left:?}");
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The routing rules and routes that keep what is handed over on this host: where they are needed, and for how long.
+
+use crate::{Dataplane, Error, Marks, Namespace, netlink};
+use filter_policy::NetnsRef;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespaces that have them, by inode.
+pub(crate) type Routes = BTreeMap<u64, Kept>;
+
+/// A namespace, and the slots whose packets stay there.
+pub(crate) struct Kept {
+    netns: Option<NetnsRef>,
+    marks: Marks,
+    slots: BTreeSet<u32>,
+}
+
+impl Dataplane {
+    /// Keeps marked packets in a namespace for as long as a slot needs it.
+    pub(crate) fn keep_marked(
+        &mut self,
+        slot: u32,
+        netns: Option<&NetnsRef>,
+        marks: Marks,
+    ) -> Result<Namespace, Error> {
+        let namespace = Namespace::find_or_own(netns)?;
+        netlink::keep_marked(&namespace, marks)?;
+        let kept = Kept { netns: netns.cloned(), marks, slots: BTreeSet::new() };
+        self.routes.entry(namespace.inode()).or_insert(kept).slots.insert(slot);
+        Ok(namespace)
+    }
+
+    /// Ends what a slot needed: a namespace that nobody needs it in has no rule and no route of the filter's any more.
+    pub(crate) fn leave_routes(&mut self, slot: u32) -> Result<(), Error> {
+        let mut left = Vec::new();
+        self.routes.retain(|inode, kept| {
+            let is_left = kept.slots.remove(&slot) && kept.slots.is_empty();
+            if is_left {
+                left.push((*inode, kept.netns.clone(), kept.marks));
+            }
+            !is_left
+        });
+        left.into_iter().try_for_each(|(inode, netns, marks)| match Namespace::find_or_own(netns.as_ref()) {
+            Ok(namespace) if namespace.inode() == inode => netlink::let_marked_go(&namespace, marks),
+            // What was there went with it.
+            _ => Ok(()),
+        })
+    }
+
+    /// Makes again what somebody has removed.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn mend_routes(&self) -> Result<(), Error> {
+        self.routes.iter().try_for_each(|(inode, Kept { netns, marks, .. })| {
+            match Namespace::find_or_own(netns.as_ref()) {
+                Ok(namespace) if namespace.inode() == *inode => netlink::keep_marked(&namespace, *marks),
+                _ => Ok(()),
+            }
+        })
+    }
+}
