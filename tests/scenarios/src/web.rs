@@ -24,7 +24,9 @@ impl Stage {
     /// # Errors
     /// When a part of it does not start.
     pub fn with_names(name: &str) -> Result<Stage> {
-        Stage::with(name, &Setup { config: &format!("resolvers: [\"{RESOLVER}\"]\n"), ..Setup::default() })
+        // Tests ask in a second what people do not in a minute: all of it is to be told.
+        let config = format!("resolvers: [\"{RESOLVER}\"]\nsidecar: {{ toldPerSecond: 1000 }}\n");
+        Stage::with(name, &Setup { config: &config, ..Setup::default() })
     }
 
     /// Starts [`RESOLVER`] with these records.

@@ -150,9 +150,9 @@ fn answers_that_are_odd_but_true_are_followed() -> Result<()> {
         ("inward.test", "\"protected-name\""),
         ("loop.test", "\"name-not-found\""),
         ("stranger.test", "\"name-not-found\""),
-        ("error.test", "\"name-not-found\""),
+        ("error.test", "\"no-resolver\""),
         ("nowhere.test", "\"name-not-found\""),
-        ("silent.test", "\"name-not-found\""),
+        ("silent.test", "\"no-resolver\""),
     ] {
         let got = get(&stage, name)?;
         ensure!(got.body.contains(wanted), "{name}: {:?} {}", got.failure, got.body);
