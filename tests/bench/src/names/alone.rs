@@ -2,9 +2,11 @@
 
 use super::NAME;
 use super::peers::{Running, on_cpu};
+use super::place::SOCKETS;
 use super::server::PORT;
 use crate::world::{LANES, Netns};
 use anyhow::{Context, Result, ensure};
+use filter_sidecar::Limits;
 use filter_sidecar::protocol::{Order, Policy, Word, receive, send};
 use nix::sys::socket::{Backlog, listen};
 use std::net::{IpAddr, SocketAddrV4, TcpListener};
@@ -14,6 +16,9 @@ use std::process::Stdio;
 
 /// Where it listens.
 pub(super) const ADDRESS: SocketAddrV4 = SocketAddrV4::new(LANES[1].gateway, PORT);
+
+/// What a socket's buffers may grow to, as this kernel has it where nobody has changed it.
+const GROWN: u64 = 10 << 20;
 
 /// One that runs for as long as it is held.
 pub(super) struct Alone {
@@ -33,11 +38,13 @@ impl Alone {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start filter-sidecar")?;
-        let alone = Alone { running: Running::of(child), control: control };
+        let alone = Alone { running: Running::of(child), control };
         let listener = netns.within(|| Ok(TcpListener::bind(ADDRESS)?))?;
         listen(&listener, Backlog::new(4_095)?)?;
         let policy = Policy { generation: 1, names: vec![NAME.to_owned()], ..Policy::default() };
-        alone.order(&Order::Resolve { by: vec![resolver] }, &[])?;
+        let limits = Limits { sockets: SOCKETS, ..Limits::default() };
+        let start = Order::Start { resolvers: vec![resolver], sources: Vec::new(), limits, grown_bytes: GROWN };
+        alone.order(&start, &[])?;
         alone.order(&Order::Begin { slot: 1, id: "alone".to_owned() }, &[listener.as_fd()])?;
         alone.order(&Order::Prepare { slot: 1, policy }, &[])?;
         alone.order(&Order::Commit { slot: 1 }, &[])?;

@@ -27,6 +27,8 @@ const RESOLVER: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 53);
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(11, 1, 0, 0);
 /// So many addresses.
 const ADDRESSES: u32 = 1 << 16;
+/// Sockets that the sandbox may have, so that its connections are as many as the rivals'.
+pub(super) const SOCKETS: u32 = 25_000;
 /// After so long it will not come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,7 +70,8 @@ impl Place {
         let resolver = resolver(&world.server, cpu)?;
         let start = |peer: &super::peers::Peer| peer.start(&world.router, cpu, &folder);
         let peers = PEERS.iter().map(start).collect::<Result<_>>()?;
-        let daemon = Daemon::start_on("names", &world.router, &format!("resolvers: [\"{RESOLVER}\"]\n"), Some(cpu))?;
+        let config = format!("resolvers: [\"{RESOLVER}\"]\nsidecar: {{ sockets: {SOCKETS} }}\n");
+        let daemon = Daemon::start_on("names", &world.router, &config, Some(cpu))?;
         let document = json!({
             "version": 1,
             "id": "bench",

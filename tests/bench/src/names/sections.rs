@@ -38,8 +38,10 @@ fn connections(measured: &Measured) -> Section {
         );
     let work = Figures { measured, measure: Measure::Work };
     let by_cpu = |key: &'static str| estimate(&[work.of(key)], |medians| medians[0]);
-    let mut cpu =
-        work.whole(OURS, "the filter's by the CPU time of all three processes").beside("direct", by_cpu(DIRECT));
+    let mut cpu = work
+        .whole(OURS, "the filter's by the CPU time of all three processes")
+        .beside("direct", by_cpu(DIRECT))
+        .beside("the sidecar alone", by_cpu(ALONE));
     for peer in &PEERS {
         cpu = cpu.beside(peer.name, by_cpu(peer.key));
     }
