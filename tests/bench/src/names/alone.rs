@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use filter_sidecar::Limits;
 use filter_sidecar::protocol::{Order, Policy, Word, receive, send};
 use nix::sys::socket::{Backlog, listen};
-use std::net::{IpAddr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -41,11 +41,13 @@ impl Alone {
         let alone = Alone { running: Running::of(child), control };
         let listener = netns.within(|| Ok(TcpListener::bind(ADDRESS)?))?;
         listen(&listener, Backlog::new(4_095)?)?;
+        // Nobody connects to this one.
+        let v6 = netns.within(|| Ok(TcpListener::bind((Ipv6Addr::LOCALHOST, 0))?))?;
         let policy = Policy { generation: 1, names: vec![NAME.to_owned()], ..Policy::default() };
         let limits = Limits { sockets: SOCKETS, ..Limits::default() };
         let start = Order::Start { resolvers: vec![resolver], sources: Vec::new(), limits, grown_bytes: GROWN };
         alone.order(&start, &[])?;
-        alone.order(&Order::Begin { slot: 1, id: "alone".to_owned() }, &[listener.as_fd()])?;
+        alone.order(&Order::Begin { slot: 1, id: "alone".to_owned() }, &[listener.as_fd(), v6.as_fd()])?;
         alone.order(&Order::Prepare { slot: 1, policy }, &[])?;
         alone.order(&Order::Commit { slot: 1 }, &[])?;
         Ok(alone)
