@@ -5,7 +5,7 @@ use filter_ctl::api::DenyEvent;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 use test_scenarios::{SOON, Setup, Stage};
@@ -17,7 +17,8 @@ pub(crate) const ATTACKERS: [IpAddr; 2] = [IpAddr::V4(WEB_ELSEWHERE), IpAddr::V6
 /// The policy.
 pub(crate) const NAMES: &str =
     r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test", "*.example.test", "four.test", "six.test"]"#;
-const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 53));
+/// Who resolves for the sidecar, which keeps allowed names at hand and so asks when it likes.
+pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 /// Longest that a client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,10 +59,15 @@ pub(crate) type Refused<'a> = (&'a str, Vec<Vec<u8>>, &'a str, &'a str);
 
 impl Table {
     pub(crate) fn new(name: &str) -> Result<Table> {
-        let config = format!("resolvers: [\"{RESOLVER}\"]\n");
+        Table::with(name, "")
+    }
+
+    /// One with more limits of the sidecar in the operator's configuration.
+    pub(crate) fn with(name: &str, limits: &str) -> Result<Table> {
+        let config = format!("resolvers: [\"{RESOLVER}\"]\nsidecar: {{ toldPerSecond: 1000{limits} }}\n");
         let stage = Stage::with(name, &Setup { config: &config, ..Setup::default() })?;
         let records = [("example.test", WEB.into()), ("four.test", WEB.into()), ("six.test", WEB6.into())];
-        let resolver = stage.world.internet().dnsmasq(&[RESOLVER], &records)?;
+        let resolver = stage.world.internet().dnsmasq(&[RESOLVER.into()], &records)?;
         kill(Pid::from_raw(stage.nginx.pid().cast_signed()), Signal::SIGTERM)?;
         let recorder = stage.world.internet().recorder(443)?;
         stage.apply(&stage.a, NAMES)?;
@@ -112,7 +118,7 @@ impl Table {
         for (case, seen) in self.ask(&rows, Ending::Waits)? {
             ensure!(seen == Seen::Alert(49), "{case}: {seen:?}\n{}", self.stage.daemon.log());
         }
-        let left = wire.count(|_| true)?;
+        let left = wire.count(|frame| !is_with_resolver(frame))?;
         ensure!(left == 0, "{left} packets were on the wire");
         let resets = link.count(is_reset)?;
         ensure!(resets == 0, "{resets} resets could have overtaken an alert");
@@ -205,6 +211,12 @@ pub(crate) fn expect(stream: &mut TcpStream, words: &[u8]) -> Result<()> {
 /// Whether a frame carries TCP to this port.
 pub(crate) fn is_tcp_to(frame: &[u8], port: u16) -> bool {
     tcp(frame).and_then(|header| header.get(2..4)) == Some(&port.to_be_bytes())
+}
+
+/// Whether a frame goes to the resolver, or comes from it.
+pub(crate) fn is_with_resolver(frame: &[u8]) -> bool {
+    let is = |at: usize| frame.get(at..at + 4) == Some(RESOLVER.octets().as_slice());
+    frame.get(12..14) == Some(&[0x08, 0x00]) && (is(26) || is(30))
 }
 
 /// Whether a frame carries a reset from port 443.

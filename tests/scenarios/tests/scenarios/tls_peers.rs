@@ -1,11 +1,11 @@
 //! Real clients of TLS over names, against nginx with a certificate that they verify. Where they believe the names to be nobody is.
 
+use crate::tls::{RESOLVER, is_with_resolver};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::Write;
-use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 use test_scenarios::{SOON, Setup, Stage};
@@ -13,7 +13,6 @@ use test_world::internet::{WEB, WEB6};
 use test_world::{Dnsmasq, Failure, Live, Output, poll, wait_until};
 
 const NOWHERE: [&str; 2] = ["203.0.113.99", "2001:db8:10::99"];
-const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 53));
 /// The first is reached over IPv4, the second over IPv6; the third has both, the last is not allowed.
 const NAMES: [&str; 3] = ["four.example.test", "six.example.test", "both.example.test"];
 const DENIED: &str = "denied.example.test";
@@ -34,7 +33,7 @@ except ImportError:
 struct Peers {
     stage: Stage,
     authority: String,
-    _resolver: Dnsmasq,
+    resolver: Dnsmasq,
 }
 
 impl Peers {
@@ -43,7 +42,7 @@ impl Peers {
         let stage = Stage::with(name, &Setup { config: &config, ..Setup::default() })?;
         let [four, six, both] = NAMES;
         let records = [(four, WEB.into()), (six, WEB6.into()), (both, WEB.into()), (both, WEB6.into())];
-        let resolver = stage.world.internet().dnsmasq(&[RESOLVER], &records)?;
+        let resolver = stage.world.internet().dnsmasq(&[RESOLVER.into()], &records)?;
         let allowed = NAMES.map(|name| format!("{name:?}")).join(", ");
         stage.apply(&stage.a, &format!(r#"denyOut: ["0.0.0.0/0"], allowOut: [{allowed}]"#))?;
         let authority = stage.nginx.authority().display().to_string();
@@ -51,7 +50,7 @@ impl Peers {
             let hosts: String = NAMES.iter().chain([&DENIED]).map(|name| format!("{address} {name}\n")).collect();
             fs::write(hosts_file(&stage, address), hosts).context("the hosts file")?;
         }
-        Ok(Peers { stage, authority, _resolver: resolver })
+        Ok(Peers { stage, authority, resolver })
     }
 
     /// Runs a client to whom all names are at an address where nobody is. What the machine's environment says of proxies and authorities is
@@ -146,8 +145,9 @@ fn clients_of_a_denied_name_show_the_alert() -> Result<()> {
         // wget says nothing of what GnuTLS tells it.
         ensure!(shows_alert(&output) || client.starts_with("wget"), "{client}: {output:?}");
     }
-    let left = wire.count(|_| true)?;
+    let left = wire.count(|frame| !is_with_resolver(frame))?;
     ensure!(left == 0, "{left} packets were on the wire");
+    ensure!(!peers.resolver.log().contains(DENIED), "somebody was asked for {DENIED}: {}", peers.resolver.log());
     Ok(())
 }
 
