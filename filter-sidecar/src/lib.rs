@@ -28,5 +28,6 @@ mod tls;
 mod warm;
 
 pub use control::run;
+pub use http::pure as requests;
 pub use limits::Limits;
 pub use lock::lock_in;

@@ -26,7 +26,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "fuzz",
-        shows: "documents, names and what daemon and sidecar say to each other: ten minutes of fuzzing each find nothing",
+        shows: "hellos, requests, names, documents, what daemon and sidecar say: ten minutes of fuzzing each find nothing",
         command: || Tool::cargo("run").args(["--package", "xtask", "--", "fuzz", "--minutes", "10"]),
     },
     Proof {

@@ -8,6 +8,7 @@ mod answer;
 mod chunks;
 mod gate;
 mod head;
+pub mod pure;
 mod request;
 mod server;
 mod tunnel;
