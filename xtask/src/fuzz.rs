@@ -118,7 +118,7 @@ fn run(target: &str, options: &Options) -> Result<Outcome> {
         .success();
     let said = fs::read_to_string(&log).unwrap_or_default();
     if succeeded && options.keep {
-        Tool::new(&program).args([MAX_BYTES, "-set_cover_merge=1"]).arg(&seeds).arg(&found).run()?;
+        Tool::new(&program).args([MAX_BYTES, "-use_counters=0", "-set_cover_merge=1"]).arg(&seeds).arg(&found).run()?;
     }
     Ok(Outcome { target: target.to_owned(), done: done(&said), found: (!succeeded).then(|| trouble(&said, &log)) })
 }
