@@ -78,7 +78,11 @@ impl Read for Io {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
             let room = into.remaining();
-            if let Some(read) = read_with(&self.0, room, |bytes| Ok(into.put_slice(bytes))) {
+            let take = |bytes: &[u8]| {
+                into.put_slice(bytes);
+                Ok(())
+            };
+            if let Some(read) = read_with(&self.0, room, take) {
                 return Poll::Ready(read);
             }
         }

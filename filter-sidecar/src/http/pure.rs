@@ -15,11 +15,11 @@ pub fn head(bytes: &[u8], looked: usize) -> Result<Option<usize>, Reason> {
     head::check(&bytes[..end]).map(|_| Some(end))
 }
 
-/// The name that a request is for; leaves of it what a server of that name gets.
+/// The name that a request is for, if it is for one; leaves of it what the server gets.
 ///
 /// # Errors
 /// The reason to refuse it, whatever the policy.
-pub fn request(parts: &mut Parts) -> Result<Name, Reason> {
+pub fn request(parts: &mut Parts) -> Result<Option<Name>, Reason> {
     let reason = |refusal: Refusal| refusal.reason().unwrap_or(Reason::AmbiguousRequest);
     let wanted = request::judge(parts).map_err(reason)?;
     request::forward(parts, &wanted);

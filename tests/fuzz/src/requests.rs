@@ -22,12 +22,16 @@ pub fn requests(data: &[u8]) {
     let Some(mut parts) = parts(&read) else { return };
     let written: Vec<Vec<u8>> = parts.headers.get_all(HOST).iter().map(|host| host.as_bytes().to_vec()).collect();
     let Ok(name) = request(&mut parts) else { return };
+    assert!(parts.uri.authority().is_none() && parts.uri.scheme().is_none(), "{}", parts.uri);
+    let Some(name) = name else {
+        assert!(written.len() < 2, "{} hosts", written.len());
+        return;
+    };
     let [host] = written.as_slice() else { panic!("{} hosts", written.len()) };
     let host = str::from_utf8(host).expect("a host that was taken");
     assert_eq!(Name::parse(host.split(':').next().unwrap_or_default()).as_ref(), Ok(&name), "{host:?}");
     let forwarded: Vec<&[u8]> = parts.headers.get_all(HOST).iter().map(|host| host.as_bytes()).collect();
     assert_eq!(forwarded, [name.as_str().as_bytes()]);
-    assert!(parts.uri.authority().is_none() && parts.uri.scheme().is_none(), "{}", parts.uri);
     let connection = parts.headers.get(CONNECTION).map(|value| value.as_bytes());
     assert!(connection.is_none_or(|value| value.eq_ignore_ascii_case(b"upgrade")), "{connection:?}");
 }

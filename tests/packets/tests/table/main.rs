@@ -113,7 +113,7 @@ fn rows() -> Vec<(&'static str, Row)> {
 
 /// What no made packet gets: a device without a sandbox has no counters to look at, a test run has no socket to give a packet to
 /// (`bpf_sk_assign`), and the sidecar's reasons are about names.
-const NOT_HERE: [Reason; 10] = [
+const NOT_HERE: [Reason; 12] = [
     Reason::UnknownDevice,
     Reason::HandedOver,
     Reason::NameDenied,
@@ -124,6 +124,8 @@ const NOT_HERE: [Reason; 10] = [
     Reason::AmbiguousRequest,
     Reason::UnjudgedProtocol,
     Reason::ProtectedName,
+    Reason::ConnectionLimit,
+    Reason::NotEnforced,
 ];
 
 /// Every reason that a made packet can get has a row.
