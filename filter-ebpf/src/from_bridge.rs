@@ -1,4 +1,4 @@
-//! tc ingress of a bridge with sandboxes at its ports: what their programs hand over ([`filter_core::abi::carried`]).
+//! tc ingress of a bridge with sandboxes at its ports: what their programs hand over ([`filter_core::abi::carried()`]).
 
 use crate::hand_over::assign;
 use crate::maps::{sandbox, scratch};

@@ -1,7 +1,7 @@
 //! Hands a connection to the sidecar: the packet goes to a socket of the sandbox's own listener instead of its destination.
 //!
 //! The socket is assigned at tc ingress (`bpf_sk_assign`, kernel 5.7); a routing rule for the mark then keeps the packet on this host. A port
-//! of a bridge sends it to the bridge device first ([`filter_core::abi::carried`]).
+//! of a bridge sends it to the bridge device first ([`filter_core::abi::carried()`]).
 //!
 //! A socket of a connection is the sandbox's when it is bound to the device at hand: the listener is, and what comes of it inherits that from
 //! the first segment on. Another's socket that is for the same addresses and ports is never given anything.

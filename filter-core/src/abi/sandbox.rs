@@ -120,7 +120,7 @@ pub struct SandboxConfig {
     pub pad: u16,
     /// The mark of packets that are handed to a local listener: what the routing rule looks for, in the bits of `mark_mask`.
     pub capture_mark: u32,
-    /// Index of the bridge that the device is a port of, 0 for none: what is handed over goes to it first, see [`carried`](super::carried).
+    /// Index of the bridge that the device is a port of, 0 for none: what is handed over goes to it first, see [`carried`](super::carried()).
     pub bridge: u32,
     /// What the sandbox may send from.
     pub sources: [Prefix; SandboxConfig::MAX_SOURCES],

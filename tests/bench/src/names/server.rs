@@ -137,7 +137,9 @@ fn answer(stream: &mut TcpStream, manner: &AtomicU8, bytes: &mut [u8]) -> bool {
 
 fn pour(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     loop {
+        // However much of it is written: all bytes are alike.
         match stream.write(bytes) {
+            Ok(0) => return false,
             Ok(_) => {}
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         }
