@@ -20,7 +20,7 @@ pub(crate) struct Policy {
     ruled: NameList,
     /// Whether all is for a proxy.
     is_proxied: bool,
-    /// The lists of addresses, where connections that they allow come here as well.
+    /// The lists of addresses, where they are known here.
     lists: Option<Compiled>,
     /// Protected ranges that a name may lead to.
     pub(crate) opened: Vec<IpNet>,
@@ -69,12 +69,13 @@ impl Policy {
         }
     }
 
-    /// Whether a connection may go on that went there.
-    pub(crate) fn allows(&self, target: &Target) -> bool {
-        match target {
-            Target::Name(name) => self.way(Some(name), SocketAddr::from(([0; 4], 0))).as_ref() == Ok(target),
-            Target::Address(to) => !self.is_proxied && self.lets_out(to.ip()),
-        }
+    /// Whether a connection may go on that went to a target, at the address of a server: by its name still, or because the lists allow it now.
+    pub(crate) fn allows(&self, target: &Target, server: IpAddr) -> bool {
+        let name = match target {
+            Target::Name(name) => Some(name),
+            Target::Address(_) => None,
+        };
+        self.way(name, SocketAddr::new(server, 0)).is_ok()
     }
 
     /// Whether the lists allow an address, where they are known here.
@@ -148,9 +149,15 @@ mod tests {
         // A name comes before the address, and a rule is not passed by.
         assert!(matches!(way(&policy, "a.test", "203.0.113.1:443"), Ok(Target::Name(_))));
         assert_eq!(way(&policy, "ruled.test", "203.0.113.1:443"), Err(Reason::NotEnforced));
-        assert!(policy.allows(&Target::Address("203.0.113.1:443".parse().unwrap())));
-        assert!(!policy.allows(&Target::Address("198.51.100.1:443".parse().unwrap())));
-        assert!(!policy.allows(&Target::Name(Name::parse("c.test").unwrap())));
+        let (allowed, denied) =
+            ("203.0.113.1:443".parse::<SocketAddr>().unwrap(), "198.51.100.1:443".parse::<SocketAddr>().unwrap());
+        assert!(policy.allows(&Target::Address(allowed), allowed.ip()));
+        assert!(!policy.allows(&Target::Address(denied), denied.ip()));
+        let named = |name| Target::Name(Name::parse(name).unwrap());
+        assert!(policy.allows(&named("a.test"), denied.ip()), "by its name");
+        assert!(policy.allows(&named("c.test"), allowed.ip()), "where the lists allow it");
+        assert!(!policy.allows(&named("c.test"), denied.ip()));
+        assert!(!policy.allows(&named("ruled.test"), allowed.ip()));
     }
 
     #[test]
@@ -162,6 +169,7 @@ mod tests {
         for name in ["a.test", "c.test", ""] {
             assert_eq!(way(&policy, name, "203.0.113.1:443"), Err(Reason::NotEnforced));
         }
-        assert!(!policy.allows(&Target::Address("203.0.113.1:443".parse().unwrap())));
+        let to: SocketAddr = "203.0.113.1:443".parse().unwrap();
+        assert!(!policy.allows(&Target::Address(to), to.ip()));
     }
 }

@@ -81,7 +81,7 @@ pub struct Policy {
     pub ruled: Vec<String>,
     /// Whether all connections are for a proxy, which the sidecar does not know yet.
     pub is_proxied: bool,
-    /// The lists of addresses, where connections that they allow come to the sidecar as well.
+    /// The lists of addresses. They may be left out where no connection that they allow comes to the sidecar.
     pub lists: Option<Lists>,
     /// Protected ranges that the operator has opened: what a name may lead to besides.
     pub opened: Vec<IpNet>,

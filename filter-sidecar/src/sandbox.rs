@@ -12,6 +12,7 @@ use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
@@ -60,6 +61,7 @@ struct State {
 /// A connection under way: for whom, and its two ends.
 struct Seat {
     target: Target,
+    server: IpAddr,
     ends: [Arc<TcpStream>; 2],
 }
 
@@ -94,12 +96,14 @@ impl Shared {
     /// Lets a connection go on while policies allow where it goes; `None` when today's does not any more.
     pub(crate) fn admit(self: &Arc<Shared>, target: &Target, ends: [Arc<TcpStream>; 2]) -> Option<Admitted> {
         let mut state = self.state();
-        if !state.policy.allows(target) {
+        // One that has no server any more ends by itself.
+        let server = ends[1].peer_addr().map_or(IpAddr::from([0; 4]), |server| server.ip());
+        if !state.policy.allows(target, server) {
             return None;
         }
         state.next += 1;
         let number = state.next;
-        state.seats.insert(number, Seat { target: target.clone(), ends });
+        state.seats.insert(number, Seat { target: target.clone(), server, ends });
         Some(Admitted { shared: self.clone(), number })
     }
 
@@ -146,7 +150,7 @@ impl Shared {
         let mut state = self.state();
         state.policy = Arc::new(policy);
         let State { policy, seats, .. } = &*state;
-        for seat in seats.values().filter(|seat| !policy.allows(&seat.target)) {
+        for seat in seats.values().filter(|seat| !policy.allows(&seat.target, seat.server)) {
             seat.ends.iter().for_each(|end| cut(end));
         }
     }

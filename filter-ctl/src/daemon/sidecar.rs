@@ -24,6 +24,8 @@ use tokio::sync::{Notify, broadcast};
 
 /// Refusals that a slow watcher may be behind.
 const BACKLOG: usize = 1_024;
+/// Longer lists are not handed over where new connections do not need them.
+const MOST_LISTED: usize = 4_096;
 /// After so long what could not be handed over is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -242,14 +244,15 @@ impl Running {
 /// What it is told of a policy.
 fn judged_by(Sandbox { policy, .. }: &Sandbox, generation: u32, opened: &[IpNet]) -> Policy {
     let prefixes = |list: &[Entry<IpNet>]| list.iter().map(|entry| entry.value).collect();
-    // Otherwise what the lists allow goes straight out.
+    // Otherwise what the lists allow goes straight out, and they count for open connections that lose their name.
     let sees_allowed = !policy.transforms.is_empty() || policy.egress_proxy.is_some();
+    let knows_lists = sees_allowed || policy.allow.len() + policy.deny.len() <= MOST_LISTED;
     Policy {
         generation,
         names: policy.names.iter().map(|entry| entry.value.to_string()).collect(),
         ruled: policy.transforms.iter().map(|transform| transform.host.to_string()).collect(),
         is_proxied: policy.egress_proxy.is_some(),
-        lists: sees_allowed.then(|| Lists { allow: prefixes(&policy.allow), deny: prefixes(&policy.deny) }),
+        lists: knows_lists.then(|| Lists { allow: prefixes(&policy.allow), deny: prefixes(&policy.deny) }),
         opened: opened.to_vec(),
     }
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{EndState, State};
 use test_packets::State as Kernel;
-use test_scenarios::{SOON, Stage, document, http, https, ping, udp};
-use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
+use test_scenarios::{SOON, Setup, Stage, document, http, https, ping, udp};
+use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Node, wait_until};
 
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
@@ -45,6 +45,49 @@ fn a_namespace_with_more_ways_out_is_refused() -> Result<()> {
     alone.ip(&format!("link add far0 type veth peer name eth0 netns {}", stage.world.node("inner")?.name()))?;
     stage.daemon.refuses(&of(&alone))?.says(&["is not in the daemon's namespace"]);
     assert!(stage.daemon.list()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn names_of_sandboxes_with_equal_addresses_stay_apart() -> Result<()> {
+    let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+    let stage = Stage::with("equal", &Setup { config: &config, resolvers: &[GOOGLE.into()], ..Setup::default() })?;
+    let rack = Rack::new(&stage)?;
+    let names = |name: &str| format!(r#"denyOut: ["0.0.0.0/0"], allowOut: ["{name}"]"#);
+    stage.apply(&stage.a, &names("a.example.test"))?;
+    let elsewhere = document(&stage.a, &names("guest.example.test"))
+        .replace("id: a\n", "id: guest\n")
+        .replace("interface: veth-a", &format!("interface: tap7, netns: {}", rack.host.name()));
+    stage.daemon.apply(&elsewhere)?;
+    let nodes: [(&Node, _, _); 2] =
+        [(&stage.a, "a.example.test", "guest.example.test"), (&rack.guest, "guest.example.test", "a.example.test")];
+    for (node, own, others) in nodes {
+        for at in ["203.0.113.99", "[2001:db8:10::99]"] {
+            // The same port as well.
+            let get = |name: &str| {
+                let resolve = format!("{name}:443:{at}");
+                let url = format!("https://{name}/");
+                node.run(&[
+                    "curl",
+                    "-sk",
+                    "--local-port",
+                    "40000-40019",
+                    "--max-time",
+                    "8",
+                    "--resolve",
+                    &resolve,
+                    &url,
+                ])
+            };
+            let answer = get(own)?;
+            assert_eq!(
+                (answer.code(), answer.stdout.trim()),
+                (Some(0), &*WEB.to_string()),
+                "{own} at {at}: {answer:?}"
+            );
+            assert_eq!(get(others)?.code(), Some(35), "{others} at {at}");
+        }
+    }
     Ok(())
 }
 

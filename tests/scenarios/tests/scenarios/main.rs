@@ -4,6 +4,7 @@
 mod answers;
 mod attach;
 mod bridge;
+mod captured;
 mod checksums;
 mod clsact;
 mod daemons;
