@@ -60,7 +60,7 @@ const DOCS: &str = "docs";
 
 /// Measures for less than a minute what the page of benchmarks says of a packet.
 pub(crate) fn short() -> Result<()> {
-    built()?.arg("--short").run()
+    built(&["--no-default-features"])?.arg("--short").run()
 }
 
 /// Becomes the benchmark, so that an interrupt reaches it.
@@ -97,7 +97,7 @@ fn names(options: &Names) -> Result<ExitCode> {
 
 fn kernel(options: &Kernel) -> Result<ExitCode> {
     let docs = Path::new(DOCS);
-    let mut bench = built()?.args(["--program", &options.program]);
+    let mut bench = built(&[])?.args(["--program", &options.program]);
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
         if given {
             bench = bench.arg(flag);
@@ -116,9 +116,9 @@ fn kernel(options: &Kernel) -> Result<ExitCode> {
 }
 
 /// The kernel's benchmark, once it and what it measures are built.
-fn built() -> Result<Tool> {
+fn built(features: &[&str]) -> Result<Tool> {
     build::benchmarked_programs()?;
-    Tool::cargo("build").args(["--release", "--package", "filter-bench", "--bin", "bench"]).run()?;
+    Tool::cargo("build").args(["--release", "--package", "filter-bench", "--bin", "bench"]).args(features).run()?;
     let bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?;
     let recorded = Path::new(DOCS).join("benchmarks.json");
     Ok(bench.arg("kernel").arg("--objects").arg(build::folder()).arg("--recorded").arg(recorded))

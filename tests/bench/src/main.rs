@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod chart;
+#[cfg(feature = "daemon")]
 mod control;
 mod figure;
 mod kernel;
+#[cfg(feature = "daemon")]
 mod names;
 mod private;
 mod probe;
@@ -24,20 +26,25 @@ enum Benchmark {
     /// What a packet and an update cost
     Kernel(kernel::Arguments),
     /// What a connection costs that is judged by its name
+    #[cfg(feature = "daemon")]
     Names(names::Arguments),
     /// Copies connections, for the benchmark of names
+    #[cfg(feature = "daemon")]
     #[command(hide = true)]
     Copy(names::copy::Arguments),
 }
 
 fn main() -> ExitCode {
     // The program is its own daemon, so that both are of one build.
+    #[cfg(feature = "daemon")]
     if std::env::args().nth(1).as_deref() == Some("daemon") {
         return filter_ctl::cli::main();
     }
     let done = match Benchmark::parse() {
         Benchmark::Kernel(arguments) => private::enter().and_then(|()| kernel::run(&arguments)),
+        #[cfg(feature = "daemon")]
         Benchmark::Names(arguments) => private::enter().and_then(|()| names::run(&arguments)),
+        #[cfg(feature = "daemon")]
         Benchmark::Copy(arguments) => names::copy::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

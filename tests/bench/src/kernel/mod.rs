@@ -5,6 +5,7 @@ mod recorded;
 mod rows;
 mod sections;
 
+#[cfg(feature = "daemon")]
 use crate::control;
 use crate::report::Report;
 use crate::rounds::{self, Frames, Plan};
@@ -68,6 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(measured) = &measured {
         sections::add(&mut report, measured, CHART);
     }
+    #[cfg(feature = "daemon")]
     if only != Some("packets") {
         control::measure(&mut report)?;
     }

@@ -81,6 +81,7 @@ pub(crate) struct World {
     /// Where the filter is.
     pub(crate) router: Netns,
     /// Where the server is.
+    #[cfg_attr(not(feature = "daemon"), expect(dead_code, reason = "the benchmark of names alone looks into it"))]
     pub(crate) server: Netns,
 }
 
