@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Sender, channel};
 
-/// Refusals that wait to be told; more are counted by the kernel alone.
+/// Words that wait to be said; refusals beyond are told by number, later.
 const BACKLOG: usize = 1_024;
 
 /// Carries out the daemon's orders until it goes.

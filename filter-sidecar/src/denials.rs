@@ -52,6 +52,13 @@ impl Denials {
         if is_first { Told::Later } else { Told::WithOthers }
     }
 
+    /// Keeps those that could not be told by number either.
+    pub(crate) fn keep_again(&mut self, untold: BTreeMap<Reason, u64>) {
+        for (reason, count) in untold {
+            *self.untold.entry(reason).or_default() += count;
+        }
+    }
+
     /// Those that were not told, by reason.
     pub(crate) fn take_untold(&mut self) -> BTreeMap<Reason, u64> {
         std::mem::take(&mut self.untold)
@@ -75,5 +82,7 @@ mod tests {
         assert_eq!(note(Reason::NoName, now + SECOND), Told::Now);
         assert_eq!(Vec::from_iter(denials.take_untold()), [(Reason::NameDenied, 2), (Reason::NoName, 1)]);
         assert_eq!(denials.keep(Reason::NoName), Told::Later);
+        denials.keep_again(BTreeMap::from([(Reason::NoName, 4)]));
+        assert_eq!(Vec::from_iter(denials.take_untold()), [(Reason::NoName, 5)]);
     }
 }

@@ -123,14 +123,20 @@ impl Shared {
             other => other,
         };
         if noted == denials::Told::Later {
-            let shared = self.clone();
-            tokio::spawn(async move {
-                sleep(denials::SECOND).await;
-                let untold = shared.denials().take_untold();
-                for (reason, count) in untold {
-                    shared.tell(reason, count, None);
-                }
-            });
+            tokio::spawn(self.clone().tell_untold());
+        }
+    }
+
+    /// Tells by number what was not told, as soon as the daemon keeps up.
+    async fn tell_untold(self: Arc<Shared>) {
+        loop {
+            sleep(denials::SECOND).await;
+            let mut untold = self.denials().take_untold();
+            untold.retain(|reason, count| !self.tell(*reason, *count, None));
+            if untold.is_empty() {
+                return;
+            }
+            self.denials().keep_again(untold);
         }
     }
 

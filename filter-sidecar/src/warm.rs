@@ -19,7 +19,11 @@ pub(crate) async fn keep(names: Arc<Names>, wanted: Vec<Name>) {
     let mut turns: Vec<(Instant, Name)> = wanted.into_iter().map(|name| (now, name)).collect();
     while let Some((turn, name)) = turns.iter_mut().min_by_key(|(turn, _)| *turn) {
         sleep_until((*turn).into()).await;
-        names.refresh(name).await;
+        match names.holds_until(name) {
+            Some(_) => names.refresh(name).await,
+            // Connections may want it already: it is asked for once.
+            None => drop(names.find(name).await),
+        }
         let now = Instant::now();
         let again = names.holds_until(name).and_then(|until| until.checked_sub(AHEAD));
         *turn = again.unwrap_or(now).max(now + LEAST);

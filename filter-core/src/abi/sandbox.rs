@@ -190,7 +190,7 @@ impl SandboxFlags {
     /// No address of the gateway is one that the sandbox may send from: it need not be looked for. Told by
     /// [`SandboxConfig::with_gateway_told_apart`].
     pub const GATEWAY_APART: u32 = 1 << 5;
-    /// Its policy has names: a connection at port 80 or 443 may be one of the sidecar's, wherever a new one would go.
+    /// Its policy has names, rules or a proxy: a connection at port 80 or 443 may be one of the sidecar's, wherever a new one would go.
     pub const NAMED: u32 = 1 << 6;
 }
 

@@ -71,11 +71,12 @@ fn paced(measured: &Measured) -> Section {
     let rivals: Vec<Series> = PEERS[..RIVALS].iter().map(|peer| added(peer.key)).collect();
     let own = added(OURS);
     let all: Vec<&Series> = [&own].into_iter().chain(&rivals).collect();
-    let to_worst = estimate(&all, |medians| medians[0] / medians[1..].iter().copied().fold(0.0, f64::max));
     let to_best = estimate(&all, |medians| medians[0] / medians[1..].iter().copied().fold(f64::INFINITY, f64::min));
-    let mut ours = Figure::new("added by the filter and its sidecar", Unit::Nanoseconds, of(OURS))
-        .must("the rival that adds most", 1.0, to_worst)
-        .aim("the rival that adds least", 1.0, to_best, "as for connections");
+    let mut ours = Figure::new("added by the filter and its sidecar", Unit::Nanoseconds, of(OURS)).must(
+        "the rival that adds least",
+        1.0,
+        to_best,
+    );
     for peer in &PEERS {
         ours = ours.beside(peer.name, of(peer.key));
     }
