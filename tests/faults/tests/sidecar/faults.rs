@@ -135,8 +135,7 @@ fn happens(stage: &Stage, load: &Load, fault: Fault) -> Result<Duration> {
     if fault == Fault::Starved && stage.sidecar()? != sidecar {
         bail!("it was replaced for want of descriptors");
     }
-    // Without descriptors it cannot find out whether an address is the host's, and refuses.
-    if fault != Fault::Starved && load.all().map(Client::refused).sum::<u64>() > refused {
+    if load.all().map(Client::refused).sum::<u64>() > refused {
         bail!("what is allowed was refused as if it were not");
     }
     if let Some(wrong) = load.all().find_map(Client::wrong) {
