@@ -1,77 +1,101 @@
 //! A connection that a sandbox has opened.
 
-use crate::refusal::Refusal;
+use crate::places::{Place, Unjudged};
 use crate::sandbox::{Shared, cut};
 use crate::{http, opaque, tls};
 use filter_core::Reason;
-use std::net::{IpAddr, SocketAddr};
+use rustix::net::sockopt::set_tcp_quickack;
+use rustix::net::{SocketFlags, accept_with, getsockname};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// How long to wait when there are no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(20);
 
+/// A connection, before it is judged.
+pub(crate) struct Arrived {
+    pub(crate) client: OwnedFd,
+    /// Where the sandbox has sent it.
+    pub(crate) to: SocketAddr,
+    pub(crate) place: Place,
+    pub(crate) unjudged: Unjudged,
+    pub(crate) shared: Arc<Shared>,
+}
+
 /// Takes the connections of a listener.
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn accept(listener: AsyncFd<TcpListener>, shared: Arc<Shared>) {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let mut connections = JoinSet::new();
     let mut told = false;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    told = false;
-                    connections.spawn(take(Arc::new(stream), shared.clone()));
+        match listener.async_io(Interest::READABLE, |listener| Ok(accept_with(listener, flags)?)).await {
+            Ok(client) => {
+                told = false;
+                let mut connection = Box::pin(take(client, shared.clone()));
+                // Most are judged at once, and need no task. Whatever goes wrong with one, others are taken.
+                let begun = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(cx)))));
+                if let Ok(Poll::Pending) = begun.await {
+                    connections.spawn(connection);
                 }
-                Err(error) => {
-                    // Once, however long it lasts.
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(sandbox = shared.id, "connections cannot be taken: {error}");
-                    }
-                    tokio::time::sleep(EXHAUSTED).await;
+            }
+            Err(error) => {
+                // Once, however long it lasts.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(sandbox = shared.id, "connections cannot be taken: {error}");
                 }
-            },
-            Some(_) = connections.join_next() => {}
+                tokio::time::sleep(EXHAUSTED).await;
+            }
         }
+        // Those that have ended hold next to nothing: nobody is woken for them.
+        while connections.try_join_next().is_some() {}
     }
 }
 
 /// Serves a connection, if the sandbox has room for it.
-async fn take(stream: Arc<TcpStream>, shared: Arc<Shared>) {
-    let Ok(to) = stream.local_addr() else { return };
-    let (place, unjudged) = (shared.places.take(&stream), shared.places.unjudged());
-    let outcome = match (place, unjudged) {
-        (Some(_place), Some(unjudged)) => serve(&stream, to, &shared, unjudged).await,
-        _ => {
-            shared.denied(Reason::ConnectionLimit, to.port(), "");
-            Err((Refusal::Refused, String::new()))
-        }
+async fn take(client: OwnedFd, shared: Arc<Shared>) {
+    let Some(to) = getsockname(&client).ok().and_then(|to| SocketAddr::try_from(to).ok()) else { return };
+    let (Some(place), Some(unjudged)) = (shared.places.take(&client), shared.places.unjudged()) else {
+        shared.denied(Reason::ConnectionLimit, to.port(), "");
+        return cut(&client);
     };
-    match outcome {
-        Err((Refusal::Refused, _)) => cut(&stream),
-        Err((Refusal::Denied(reason), name)) => shared.denied(reason, to.port(), &name),
-        _ => {}
+    // The kernel may have let it in by a policy that is not in force here yet: it is not judged by an earlier one.
+    shared.settled().await;
+    let arrived = Arrived { client, to, place, unjudged, shared };
+    match to.port() {
+        tls::PORT if is_foreign(&to) => tls::serve(arrived).await,
+        http::PORT if is_foreign(&to) => {
+            in_pieces(&arrived.client);
+            Box::pin(serve_http(arrived)).await;
+        }
+        _ if is_foreign(&to) => {
+            in_pieces(&arrived.client);
+            opaque::serve(arrived).await;
+        }
+        // Nobody handed it over: somebody has connected to the listener itself.
+        _ => cut(&arrived.client),
     }
 }
 
-async fn serve(
-    stream: &Arc<TcpStream>,
-    to: SocketAddr,
-    shared: &Arc<Shared>,
-    unjudged: OwnedSemaphorePermit,
-) -> Result<(), (Refusal, String)> {
-    // The kernel may have let it in by a policy that is not in force here yet: it is not judged by an earlier one.
-    shared.settled().await;
-    // What is sent on is whole already.
-    drop(stream.set_nodelay(true));
-    match to.port() {
-        tls::PORT if is_foreign(&to) => tls::serve(stream, to, shared, unjudged).await,
-        http::PORT if is_foreign(&to) => Box::pin(http::serve(stream.clone(), to, shared.clone(), unjudged)).await,
-        _ if is_foreign(&to) => opaque::serve(stream, to, shared, unjudged).await,
-        // Nobody handed it over: somebody has connected to the listener itself.
-        _ => Err((Refusal::Refused, String::new())),
+/// What a client says may come in pieces, each after the last one was acknowledged (Nagle's algorithm): that is done at once again.
+fn in_pieces(client: &OwnedFd) {
+    // A slower connection is no reason for none.
+    set_tcp_quickack(client, true).ok();
+}
+
+async fn serve_http(arrived: Arrived) {
+    let Arrived { client, to, place: _place, unjudged, shared } = arrived;
+    let Ok(client) = TcpStream::from_std(client.into()) else { return };
+    if let Some(reason) = http::serve(Arc::new(client), to, shared.clone(), unjudged).await {
+        shared.denied(reason, to.port(), "");
     }
 }
 

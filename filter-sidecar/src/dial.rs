@@ -3,13 +3,13 @@
 use crate::places::{Place, Places};
 use crate::policy::Target;
 use crate::refusal::Refusal;
+use crate::relay::PATIENCE;
 use crate::resolve::{Found, Names};
-use crate::sources::Sources;
+use crate::sources::{Sources, connected};
 use filter_core::{Address, Reason, protected};
 use ipnet::IpNet;
-use rustix::io::Errno;
-use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -20,8 +20,16 @@ use tokio::time::{sleep, timeout};
 const STAGGER: Duration = Duration::from_millis(250);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
-/// After so long a server will not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a server.
+pub(crate) struct Dialled {
+    pub(crate) socket: OwnedFd,
+    /// The server's address.
+    pub(crate) address: IpAddr,
+    /// Whether it is still being made.
+    pub(crate) is_connecting: bool,
+    pub(crate) place: Place,
+}
 
 /// Resolves and connects, for one sandbox.
 pub(crate) struct Dialler {
@@ -35,29 +43,36 @@ impl Dialler {
         Dialler { names, places, sources }
     }
 
-    /// Connects to where a connection goes. A name is dialled at a port.
+    /// Connects to where a connection goes. A name is dialled at a port. `says_first` tells that there is something to say to the server at once.
     pub(crate) async fn dial(
         &self,
         target: &Target,
         port: u16,
         opened: &[IpNet],
-    ) -> Result<(TcpStream, Place), Refusal> {
-        let all = match target {
+        says_first: bool,
+    ) -> Result<Dialled, Refusal> {
+        let mut addresses = match target {
             Target::Address(to) => vec![to.ip()],
             Target::Name(name) => match self.names.find(name).await {
-                Found::Addresses(all) => all,
+                Found::Addresses(addresses) => addresses,
                 Found::Nothing => return Err(Refusal::NoAddress),
                 Found::NoAnswer => return Err(Refusal::NoResolver),
             },
         };
-        let addresses: Vec<IpAddr> = all.into_iter().filter(|address| may_dial(*address, opened)).collect();
-        if addresses.is_empty() {
-            return Err(Refusal::Denied(Reason::ProtectedName));
-        }
-        let race = race(in_turns(&addresses), port, &self.sources);
-        let stream = timeout(PATIENCE, race).await.unwrap_or(Err(Refusal::Unreachable))?;
-        let place = self.places.take(&stream).ok_or(Refusal::Denied(Reason::ConnectionLimit))?;
-        Ok((stream, place))
+        addresses.retain(|address| may_dial(*address, opened));
+        let (socket, address) = match *addresses {
+            [] => return Err(Refusal::Denied(Reason::ProtectedName)),
+            [address] => {
+                let begun = self.sources.connect((address, port).into(), says_first);
+                (begun.map_err(|error| Refusal::of_server(&error))?, address)
+            }
+            _ => {
+                let race = Box::pin(race(in_turns(&addresses), port, &self.sources));
+                timeout(PATIENCE, race).await.unwrap_or(Err(Refusal::Unreachable))?
+            }
+        };
+        let place = self.places.take(&socket).ok_or(Refusal::Denied(Reason::ConnectionLimit))?;
+        Ok(Dialled { socket, address, is_connecting: addresses.len() == 1, place })
     }
 }
 
@@ -88,10 +103,7 @@ fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
 
 /// Connects to the first that answers; the next one is tried when the last has failed or takes its time. The kernel refuses what is protected
 /// besides the fixed ranges.
-async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Result<TcpStream, Refusal> {
-    if let [address] = *addresses {
-        return sources.connect((address, port).into()).await.map_err(|error| refusal(&error));
-    }
+async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Result<(OwnedFd, IpAddr), Refusal> {
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut refused = Refusal::Unreachable;
@@ -99,7 +111,11 @@ async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Resu
         match waiting.next() {
             Some(address) => {
                 let sources = sources.clone();
-                attempts.spawn(async move { sources.connect((address, port).into()).await });
+                attempts.spawn(async move {
+                    let stream = TcpStream::from_std(sources.connect((address, port).into(), false)?.into())?;
+                    connected(&stream).await?;
+                    Ok((stream.into_std()?.into(), address))
+                });
             }
             None if attempts.is_empty() => return Err(refused),
             None => {}
@@ -107,27 +123,18 @@ async fn race(addresses: Vec<IpAddr>, port: u16, sources: &Arc<Sources>) -> Resu
         let more = !waiting.as_slice().is_empty();
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(made)) => return Ok(made),
                 // What says most is told.
-                Ok(Err(error)) if refused == Refusal::Unreachable || refusal(&error) == Refusal::Refused => {
-                    refused = refusal(&error);
+                Ok(Err(error)) => {
+                    let refusal = Refusal::of_server(&error);
+                    if refused == Refusal::Unreachable || refusal == Refusal::Refused {
+                        refused = refusal;
+                    }
                 }
                 _ => {}
             },
             () = sleep(STAGGER), if more => {}
         }
-    }
-}
-
-/// What the failure of an attempt is to the sandbox.
-fn refusal(error: &io::Error) -> Refusal {
-    if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
-        return Refusal::Denied(Reason::ProtectedName);
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Refusal::Refused,
-        io::ErrorKind::AddrNotAvailable => Refusal::NoPort,
-        _ => Refusal::Unreachable,
     }
 }
 

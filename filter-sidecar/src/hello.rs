@@ -48,8 +48,13 @@ pub struct HelloReader {
 impl HelloReader {
     /// Looks at what has come since the last time. `bytes` is all that has come; what is behind the hello is nobody's business.
     pub fn look(&mut self, bytes: &[u8]) -> Progress {
+        if self.seen == 0
+            && let Some(record) = whole_record(bytes)
+        {
+            return parse([record]);
+        }
         match self.join(bytes) {
-            Ok(true) => parse(&self.message),
+            Ok(true) => parse(records(&self.message)),
             Ok(false) if bytes.len() < MAX_HELLO => Progress::More,
             Ok(false) => Progress::Refused(Reason::HelloTooLong),
             Err(reason) => Progress::Refused(reason),
@@ -107,13 +112,28 @@ fn fragment(bytes: &[u8]) -> Result<Option<usize>, Reason> {
     }
 }
 
-/// What rustls makes of a whole message.
-fn parse(message: &[u8]) -> Progress {
-    let mut acceptor = Acceptor::default();
-    for fragment in message.chunks(MAX_FRAGMENT) {
+/// The first record, where a hello begins and ends with it, as most do.
+fn whole_record(bytes: &[u8]) -> Option<&[u8]> {
+    let length = fragment(bytes).ok()??;
+    let record = bytes.get(..RECORD_HEADER + length)?;
+    let &[CLIENT_HELLO, a, b, c] = record[RECORD_HEADER..].first_chunk::<MESSAGE_HEADER>()? else { return None };
+    let whole = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
+    (whole == length).then_some(record)
+}
+
+/// A whole message in as few records as it fits into.
+fn records(message: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    message.chunks(MAX_FRAGMENT).map(|fragment| {
         let [high, low] = u16::try_from(fragment.len()).expect("at most MAX_FRAGMENT").to_be_bytes();
-        let record = [&[HANDSHAKE, 3, 1, high, low], fragment].concat();
-        let mut unread = record.as_slice();
+        [&[HANDSHAKE, 3, 1, high, low], fragment].concat()
+    })
+}
+
+/// What rustls makes of the records of a whole message.
+fn parse(records: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Progress {
+    let mut acceptor = Acceptor::default();
+    for record in records {
+        let mut unread = record.as_ref();
         while !unread.is_empty() {
             if acceptor.read_tls(&mut unread).is_err() {
                 return Progress::Refused(Reason::NotTls);

@@ -1,30 +1,34 @@
 //! Connections to other ports: for nobody by name, and nobody's business but where they go.
 
+use crate::connection::Arrived;
 use crate::refusal::Refusal;
-use crate::relay::relay;
-use crate::sandbox::Shared;
+use crate::relay::Pair;
+use crate::sandbox::cut;
 use filter_core::Reason;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Carries a connection to where it was sent, if the lists allow that.
-pub(crate) async fn serve(
-    client: &Arc<TcpStream>,
-    to: SocketAddr,
-    shared: &Arc<Shared>,
-    unjudged: OwnedSemaphorePermit,
-) -> Result<(), (Refusal, String)> {
-    let unnamed = |refusal| (refusal, String::new());
+pub(crate) async fn serve(arrived: Arrived) {
+    let Arrived { client, to, place, unjudged, shared } = arrived;
     let policy = shared.policy();
-    let target = policy.way(None, to).map_err(|reason| unnamed(Refusal::Denied(reason)))?;
-    let (server, _place) = shared.dialler.dial(&target, to.port(), &policy.opened).await.map_err(unnamed)?;
+    let dialled = match policy.way(None, to) {
+        Ok(target) => {
+            shared.dialler.dial(&target, to.port(), &policy.opened, false).await.map(|server| (target, server))
+        }
+        Err(reason) => Err(Refusal::Denied(reason)),
+    };
     drop(unjudged);
-    let server = Arc::new(server);
-    let _admitted = shared
-        .admit(&target, [client.clone(), server.clone()])
-        .ok_or(unnamed(Refusal::Denied(Reason::AddressDenied)))?;
-    relay(client, &server).await;
-    Ok(())
+    let (target, server) = match dialled {
+        Ok(dialled) => dialled,
+        Err(Refusal::Denied(reason)) => return shared.denied(reason, to.port(), ""),
+        Err(_) => return cut(&client),
+    };
+    let (client, socket) = (Arc::new(client), Arc::new(server.socket));
+    match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
+        Some(admitted) => {
+            let pair = Pair::new([client, socket], Vec::new(), (admitted, place, server.place));
+            shared.relays().carry(pair.connecting(None));
+        }
+        None => shared.denied(Reason::AddressDenied, to.port(), ""),
+    }
 }

@@ -4,63 +4,99 @@ use crate::limits::Limits;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The sockets of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Places {
-    all: Arc<Semaphore>,
+    all: Count,
     /// Those whose buffers the kernel makes as large as a connection needs.
-    growing: Arc<Semaphore>,
+    growing: Count,
     /// Connections that nobody has judged yet.
-    unjudged: Arc<Semaphore>,
+    unjudged: Count,
     /// The size of the others' buffers, as `SO_RCVBUF` takes it: the kernel makes it twice as much (`socket(7)`).
     fixed: usize,
+}
+
+/// So many, and no more than that.
+#[derive(Debug)]
+struct Count {
+    taken: AtomicU64,
+    most: u64,
+}
+
+impl Count {
+    fn new(most: u64) -> Count {
+        Count { taken: AtomicU64::new(0), most }
+    }
+
+    fn take(&self) -> bool {
+        let more = |taken| (taken < self.most).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A socket's right to be there; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _place: OwnedSemaphorePermit,
-    _growing: Option<OwnedSemaphorePermit>,
+    places: Arc<Places>,
+    grows: bool,
 }
+
+/// A connection's right to be read before it is judged; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Unjudged(Arc<Places>);
 
 impl Places {
     /// The smallest buffer that is of use.
     const LEAST: u64 = 4 << 10;
 
     /// The places that limits give, where a socket whose buffers grow may hold so many bytes.
-    pub(crate) fn new(limits: &Limits, grown: u64) -> Places {
+    pub(crate) fn new(limits: &Limits, grown: u64) -> Arc<Places> {
         // A buffer each way, and both are doubled.
         let fixed = (limits.buffered_bytes / 2 / u64::from(limits.sockets.max(1)) / 4).max(Places::LEAST);
         let growing = limits.buffered_bytes / 2 / grown.max(1);
-        let semaphore = |permits: u64| {
-            let permits = usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS);
-            Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
-        };
-        Places {
-            all: semaphore(limits.sockets.into()),
-            growing: semaphore(growing),
-            unjudged: semaphore(limits.unjudged.into()),
+        Arc::new(Places {
+            all: Count::new(limits.sockets.into()),
+            growing: Count::new(growing),
+            unjudged: Count::new(limits.unjudged.into()),
             fixed: usize::try_from(fixed).unwrap_or(usize::MAX),
-        }
+        })
     }
 
     /// A place for a socket, whose buffers fit into it from now on; `None` when there is none.
-    pub(crate) fn take(&self, socket: impl AsFd) -> Option<Place> {
-        let place = self.all.clone().try_acquire_owned().ok()?;
-        let growing = self.growing.clone().try_acquire_owned().ok();
-        if growing.is_none() {
+    pub(crate) fn take(self: &Arc<Places>, socket: impl AsFd) -> Option<Place> {
+        let place = self.all.take().then(|| Place { places: self.clone(), grows: self.growing.take() })?;
+        if !place.grows {
             // Above the host's limit the kernel takes the limit.
             set_socket_recv_buffer_size(&socket, self.fixed).ok()?;
             set_socket_send_buffer_size(&socket, self.fixed).ok()?;
         }
-        Some(Place { _place: place, _growing: growing })
+        Some(place)
     }
 
     /// The right of a connection to be read before it is judged; `None` when too many are.
-    pub(crate) fn unjudged(&self) -> Option<OwnedSemaphorePermit> {
-        self.unjudged.clone().try_acquire_owned().ok()
+    pub(crate) fn unjudged(self: &Arc<Places>) -> Option<Unjudged> {
+        self.unjudged.take().then(|| Unjudged(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.all.give_back();
+        if self.grows {
+            self.places.growing.give_back();
+        }
+    }
+}
+
+impl Drop for Unjudged {
+    fn drop(&mut self) {
+        self.0.unjudged.give_back();
     }
 }
 

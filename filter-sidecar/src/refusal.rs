@@ -1,6 +1,8 @@
 //! Why a connection or a request comes to nothing.
 
 use filter_core::Reason;
+use rustix::io::Errno;
+use std::io;
 
 /// Why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,19 @@ impl Refusal {
             Refusal::Refused => "connection-refused",
             Refusal::Unreachable => "unreachable",
             Refusal::BadAnswer => "bad-answer",
+        }
+    }
+
+    /// What a failure to connect to a server is.
+    pub(crate) fn of_server(error: &io::Error) -> Refusal {
+        // The kernel program at the process's cgroup refuses so.
+        if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+            return Refusal::Denied(Reason::ProtectedName);
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Refusal::Refused,
+            io::ErrorKind::AddrNotAvailable => Refusal::NoPort,
+            _ => Refusal::Unreachable,
         }
     }
 

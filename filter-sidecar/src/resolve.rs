@@ -85,10 +85,31 @@ struct Answer {
 /// What is known of a name and a family, or being asked for.
 type Known = Arc<OnceCell<Answer>>;
 
+/// What is known of a name.
+#[derive(Default)]
+struct Families {
+    v4: Known,
+    v6: Known,
+}
+
+impl Families {
+    fn of(&self, family: RecordType) -> &Known {
+        if family == RecordType::AAAA { &self.v6 } else { &self.v4 }
+    }
+
+    fn of_mut(&mut self, family: RecordType) -> &mut Known {
+        if family == RecordType::AAAA { &mut self.v6 } else { &mut self.v4 }
+    }
+
+    fn both(&self) -> [&Known; 2] {
+        [&self.v6, &self.v4]
+    }
+}
+
 /// The names of a sandbox.
 pub(crate) struct Names {
     resolver: Arc<Resolver>,
-    known: Mutex<HashMap<(Name, RecordType), Known>>,
+    known: Mutex<HashMap<Name, Families>>,
     asking: Semaphore,
     most: usize,
 }
@@ -111,13 +132,28 @@ impl Names {
             resolver,
             known: Mutex::default(),
             asking: Semaphore::new(limits.lookups.max(1) as usize),
-            // Both families.
-            most: 2 * limits.cached_names.max(1) as usize,
+            most: limits.cached_names.max(1) as usize,
         }
     }
 
     /// The addresses of a name.
     pub(crate) async fn find(self: &Arc<Names>, name: &Name) -> Found {
+        match self.at_hand(name) {
+            Some(addresses) => Found::Addresses(addresses),
+            None => Box::pin(self.ask_for(name)).await,
+        }
+    }
+
+    /// Addresses of a name of which both families are known.
+    fn at_hand(&self, name: &Name) -> Option<Vec<IpAddr>> {
+        let now = Instant::now();
+        let known = self.known();
+        let [v6, v4] = known.get(name)?.both().map(|known| known.get().filter(|answer| answer.until > now));
+        let addresses = [&v6?.addresses[..], &v4?.addresses].concat();
+        Some(addresses).filter(|addresses| !addresses.is_empty())
+    }
+
+    async fn ask_for(self: &Arc<Names>, name: &Name) -> Found {
         let v6 = self.answer(name, RecordType::AAAA);
         let v4 = self.answer(name, RecordType::A);
         tokio::pin!(v6, v4);
@@ -147,8 +183,8 @@ impl Names {
     /// When what is known of a name ends to hold; `None` when nothing is known.
     pub(crate) fn holds_until(&self, name: &Name) -> Option<Instant> {
         let known = self.known();
-        let until = |family| Some(known.get(&(name.clone(), family))?.get()?.until);
-        until(RecordType::AAAA).into_iter().chain(until(RecordType::A)).min()
+        let until = known.get(name)?.both().map(|known| Some(known.get()?.until));
+        until.into_iter().flatten().min()
     }
 
     /// Asks anew for a name that is wanted again and again. Without an answer what is known stays.
@@ -156,7 +192,7 @@ impl Names {
         for family in [RecordType::AAAA, RecordType::A] {
             let answer = self.ask(name, family).await;
             if !answer.failed {
-                self.known().insert((name.clone(), family), Arc::new(OnceCell::from(answer)));
+                *self.known().entry(name.clone()).or_default().of_mut(family) = Arc::new(OnceCell::from(answer));
             }
         }
     }
@@ -182,23 +218,25 @@ impl Names {
         let now = Instant::now();
         let holds = |known: &Known| known.get().is_none_or(|answer| answer.until > now);
         let mut all = self.known();
-        let key = (name.clone(), family);
-        if let Some(known) = all.get(&key).filter(|known| holds(known)) {
+        if let Some(families) = all.get_mut(name) {
+            let known = families.of_mut(family);
+            if !holds(known) {
+                *known = Known::default();
+            }
             return known.clone();
         }
         if all.len() >= self.most {
-            all.retain(|_, known| holds(known));
+            all.retain(|_, families| families.both().into_iter().any(holds));
         }
         if all.len() >= self.most {
-            let answered = all.iter().find(|(_, known)| known.initialized()).map(|(key, _)| key.clone());
-            answered.map(|key| all.remove(&key));
+            let is_answered = |families: &Families| families.both().iter().all(|known| known.initialized());
+            let answered = all.iter().find(|(_, families)| is_answered(families)).map(|(name, _)| name.clone());
+            answered.map(|name| all.remove(&name));
         }
-        let cell = Known::default();
-        all.insert(key, cell.clone());
-        cell
+        all.entry(name.clone()).or_default().of(family).clone()
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(Name, RecordType), Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Name, Families>> {
         self.known.lock().expect("no panic under the lock")
     }
 }

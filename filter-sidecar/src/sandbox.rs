@@ -6,16 +6,20 @@ use crate::limits::Limits;
 use crate::places::Places;
 use crate::policy::{Policy, Target};
 use crate::protocol::{self, Denied, Word};
+use crate::relay::{Relays, Socket};
 use crate::resolve::{Names, Resolver};
 use crate::sources::Sources;
+use crate::stream::readable;
 use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
+use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_quickack};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -30,6 +34,7 @@ pub(crate) struct Common {
     /// What a socket may hold whose buffers grow.
     pub(crate) grown_bytes: u64,
     pub(crate) words: Sender<Word>,
+    pub(crate) relays: Relays,
 }
 
 /// What the connections of a sandbox share.
@@ -62,7 +67,7 @@ struct State {
 struct Seat {
     target: Target,
     server: IpAddr,
-    ends: [Arc<TcpStream>; 2],
+    ends: [Socket; 2],
 }
 
 /// A connection's right to go on; it ends with this.
@@ -84,8 +89,10 @@ impl Shared {
 
     /// Waits while a policy is about to come into force: what is accepted meanwhile may have been let in by it.
     pub(crate) async fn settled(&self) {
-        // The sender is there as long as this is.
-        drop(self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await);
+        if !*self.is_settled.borrow() {
+            // The sender is there as long as this is.
+            drop(self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await);
+        }
     }
 
     /// The policy in force.
@@ -94,17 +101,20 @@ impl Shared {
     }
 
     /// Lets a connection go on while policies allow where it goes; `None` when today's does not any more.
-    pub(crate) fn admit(self: &Arc<Shared>, target: &Target, ends: [Arc<TcpStream>; 2]) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Shared>, target: Target, server: IpAddr, ends: [Socket; 2]) -> Option<Admitted> {
         let mut state = self.state();
-        // One that has no server any more ends by itself.
-        let server = ends[1].peer_addr().map_or(IpAddr::from([0; 4]), |server| server.ip());
-        if !state.policy.allows(target, server) {
+        if !state.policy.allows(&target, server) {
             return None;
         }
         state.next += 1;
         let number = state.next;
-        state.seats.insert(number, Seat { target: target.clone(), server, ends });
+        state.seats.insert(number, Seat { target, server, ends });
         Some(Admitted { shared: self.clone(), number })
+    }
+
+    /// What carries for it.
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.common.relays
     }
 
     /// What it may have done.
@@ -157,21 +167,21 @@ impl Shared {
         state.policy = Arc::new(policy);
         let State { policy, seats, .. } = &*state;
         for seat in seats.values().filter(|seat| !policy.allows(&seat.target, seat.server)) {
-            seat.ends.iter().for_each(|end| cut(end));
+            seat.ends.iter().for_each(cut);
         }
     }
 
     fn end(&self) {
         let mut state = self.state();
         state.policy = Arc::default();
-        state.seats.values().flat_map(|seat| &seat.ends).for_each(|end| cut(end));
+        state.seats.values().flat_map(|seat| &seat.ends).for_each(cut);
     }
 }
 
 /// Ends a connection at once, by a reset (`connect(2)` to `AF_UNSPEC`).
-pub(crate) fn cut(stream: &TcpStream) {
+pub(crate) fn cut(socket: impl AsFd) {
     // One that has ended by itself needs no more.
-    rustix::net::connect_unspec(stream).ok();
+    rustix::net::connect_unspec(socket).ok();
 }
 
 /// A sandbox. When it is dropped, everything ends that it has.
@@ -181,7 +191,7 @@ pub(crate) struct Sandbox {
     /// Keeps the addresses of the policy's names at hand.
     warming: JoinSet<()>,
     /// Nobody is judged before there is a policy: who comes earlier waits.
-    waiting: Vec<TcpListener>,
+    waiting: Vec<AsyncFd<TcpListener>>,
     accepting: JoinSet<()>,
     runtime: Handle,
 }
@@ -191,12 +201,12 @@ impl Sandbox {
     pub(crate) fn begin(
         slot: u32,
         id: String,
-        listeners: Vec<std::net::TcpListener>,
+        listeners: Vec<TcpListener>,
         runtime: &Runtime,
         common: &Arc<Common>,
     ) -> Result<Sandbox> {
         let names = Arc::new(Names::new(common.resolver.clone(), &common.limits));
-        let places = Arc::new(Places::new(&common.limits, common.grown_bytes));
+        let places = Places::new(&common.limits, common.grown_bytes);
         let shared = Arc::new(Shared {
             slot,
             id,
@@ -209,9 +219,12 @@ impl Sandbox {
             is_settled: watch::Sender::new(true),
         });
         let _inside = runtime.enter();
-        let ready = |listener: std::net::TcpListener| {
+        let ready = |listener: TcpListener| {
             listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
+            // Connections inherit this: what is sent on is whole already, and what comes is acknowledged with the answer.
+            set_tcp_nodelay(&listener, true)?;
+            set_tcp_quickack(&listener, false)?;
+            readable(listener)
         };
         let waiting = listeners.into_iter().map(ready).collect::<Result<_, _>>().context("a listener")?;
         let (warming, accepting, runtime) = (JoinSet::new(), JoinSet::new(), runtime.handle().clone());

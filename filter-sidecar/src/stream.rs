@@ -1,37 +1,55 @@
 //! Streams that several parts of the program hold: whoever judges can end what others carry.
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 /// Most that is read at once.
-pub(crate) const SIZE: usize = 64 << 10;
+const SIZE: usize = 64 << 10;
 
 thread_local! {
     /// What is read passes through here; nothing stays in it.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
 }
 
+/// Has the runtime watch for something to read.
+#[expect(
+    deprecated,
+    reason = "its successor asks for unsafe code, for the sake of types whose descriptor changes; an owned one does not"
+)]
+pub(crate) fn readable<T: AsRawFd + Into<OwnedFd>>(socket: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
+/// Gives memory for as long as something takes that does not wait.
+pub(crate) fn scratch<T>(through: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|bytes| through(bytes))
+}
+
 /// Reads what is there, so much at most, and has it looked at: nothing at all is the end. `None` when there is nothing yet.
-pub(crate) fn read_with<T>(
+fn read_with<T>(
     stream: &TcpStream,
     at_most: usize,
     look: impl FnOnce(&[u8]) -> io::Result<T>,
 ) -> Option<io::Result<T>> {
-    SCRATCH.with_borrow_mut(|scratch| match read_at_once(stream, &mut scratch[..at_most.min(SIZE)]) {
-        Ok(read) => Some(look(&scratch[..read])),
+    scratch(|bytes| match read_whole(stream, &mut bytes[..at_most.min(SIZE)]) {
+        Ok(read) => Some(look(&bytes[..read])),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => Some(Err(error)),
     })
 }
 
 /// Reads what is there. Where that is less than there is room for, it was all: another call would only say so.
-fn read_at_once(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+fn read_whole(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
     let mut all = None;
     let read = stream.try_io(Interest::READABLE, || {
         let read = rustix::io::read(stream, &mut *into)?;
@@ -42,6 +60,18 @@ fn read_at_once(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
         Ok(read)
     });
     all.map_or(read, Ok)
+}
+
+/// Reads what is there into the end of a buffer, if anything is.
+pub(crate) fn read_at_once(socket: impl AsFd, bytes: &mut Vec<u8>) -> Option<io::Result<usize>> {
+    scratch(|scratch| match recv(socket, &mut *scratch, RecvFlags::empty()) {
+        Ok((read, _)) => {
+            bytes.extend_from_slice(&scratch[..read]);
+            Some(Ok(read))
+        }
+        Err(Errno::AGAIN) => None,
+        Err(error) => Some(Err(error.into())),
+    })
 }
 
 /// Reads what is there into the end of a buffer, once something is; 0 at the end.

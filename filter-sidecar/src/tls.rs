@@ -1,18 +1,22 @@
 //! TLS: the name is the SNI of the first `ClientHello`. What comes behind it is nobody's business here.
 
+use crate::connection::Arrived;
+use crate::dial::Dialled;
 use crate::farewell;
 use crate::hello::{HelloReader, Progress};
+use crate::policy::Target;
 use crate::refusal::Refusal;
-use crate::relay::relay;
+use crate::relay::Pair;
 use crate::sandbox::{Shared, cut};
-use crate::stream::{read_some, write_all};
+use crate::stream::{read_at_once, read_some};
 use filter_core::Reason;
 use filter_policy::names::Name;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Where TLS is judged.
@@ -24,41 +28,59 @@ const ACCESS_DENIED: u8 = 49;
 const INTERNAL_ERROR: u8 = 80;
 const UNRECOGNIZED_NAME: u8 = 112;
 
-/// Carries a connection to whom its `ClientHello` names. Who is refused is told by an alert; what is left to the caller is a server that
-/// refuses the connection.
-pub(crate) async fn serve(
-    client: &Arc<TcpStream>,
-    to: SocketAddr,
-    shared: &Arc<Shared>,
-    unjudged: OwnedSemaphorePermit,
-) -> Result<(), (Refusal, String)> {
-    let Err((refusal, name)) = judge(client, to, shared, unjudged).await else { return Ok(()) };
+/// Carries a connection to whom its `ClientHello` names. Who is refused is told by an alert, or by a reset where the server refuses the
+/// connection.
+pub(crate) async fn serve(arrived: Arrived) {
+    let Arrived { client, to, place, unjudged, shared } = arrived;
+    // Where the lists allow it anyway, a server may be the one who speaks first.
+    let may_be_silent = shared.policy().lets_out(to.ip());
+    let patience = if may_be_silent { SILENCE.min(shared.limits().patience()) } else { shared.limits().patience() };
+    let mut bytes = Vec::new();
+    let Ok((client, hello)) = hello(client, &mut bytes, patience).await else { return };
+    drop(unjudged);
+    let (refusal, name, client) = match dial(&shared, to, hello).await {
+        Ok((target, name, server)) => {
+            let (client, socket) = (Arc::new(client), Arc::new(server.socket));
+            match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
+                Some(admitted) => {
+                    let pair = Pair::new([client, socket], bytes, (admitted, place, server.place));
+                    let alert = alert(INTERNAL_ERROR);
+                    let pair = if server.is_connecting { pair.connecting(Some(alert)) } else { pair };
+                    return shared.relays().carry(pair);
+                }
+                None => (Refusal::Denied(Reason::NameDenied), name, Arc::into_inner(client)),
+            }
+        }
+        Err((refusal, name)) => (refusal, name, Some(client)),
+    };
+    let Some(client) = client else { return };
     let description = match refusal {
         Refusal::Denied(reason) => {
             shared.denied(reason, PORT, &name);
             ACCESS_DENIED
         }
         Refusal::NoAddress => UNRECOGNIZED_NAME,
-        Refusal::Refused => return Err((refusal, name)),
+        Refusal::Refused => return cut(&client),
         _ => INTERNAL_ERROR,
     };
-    // A fatal alert in a record.
-    farewell::say(client, &[21, 3, 3, 0, 2, 2, description]).await;
-    Ok(())
+    Box::pin(farewell::say(client, alert(description))).await;
 }
 
-async fn judge(
-    client: &Arc<TcpStream>,
+/// A fatal alert in a record.
+const fn alert(description: u8) -> &'static [u8] {
+    match description {
+        ACCESS_DENIED => &[21, 3, 3, 0, 2, 2, ACCESS_DENIED],
+        UNRECOGNIZED_NAME => &[21, 3, 3, 0, 2, 2, UNRECOGNIZED_NAME],
+        _ => &[21, 3, 3, 0, 2, 2, INTERNAL_ERROR],
+    }
+}
+
+/// Dials where a policy lets a connection go that begins so; tells the name that it asks for as well.
+async fn dial(
+    shared: &Shared,
     to: SocketAddr,
-    shared: &Arc<Shared>,
-    unjudged: OwnedSemaphorePermit,
-) -> Result<(), (Refusal, String)> {
-    // Where the lists allow it anyway, a server may be the one who speaks first.
-    let may_be_silent = shared.policy().lets_out(to.ip());
-    let patience = if may_be_silent { SILENCE.min(shared.limits().patience()) } else { shared.limits().patience() };
-    let mut bytes = Vec::new();
-    let hello = timeout(patience, hello(client, &mut bytes)).await.unwrap_or(Err(Reason::HelloTooLate));
-    drop(unjudged);
+    hello: Result<Option<String>, Reason>,
+) -> Result<(Target, String, Dialled), (Refusal, String)> {
     let policy = shared.policy();
     let (text, way) = match hello {
         Ok(Some(text)) => match Name::parse(&text) {
@@ -71,34 +93,58 @@ async fn judge(
             (String::new(), policy.way(None, to).map_err(|no| if no == Reason::NoName { reason } else { no }))
         }
     };
-    let named = |refusal| (refusal, text.clone());
-    let target = way.map_err(|reason| named(Refusal::Denied(reason)))?;
-    let (server, _place) = shared.dialler.dial(&target, PORT, &policy.opened).await.map_err(named)?;
-    let server = Arc::new(server);
-    let _admitted = shared
-        .admit(&target, [client.clone(), server.clone()])
-        .ok_or_else(|| named(Refusal::Denied(Reason::NameDenied)))?;
-    let said = write_all(&server, &bytes).await;
-    // An idle connection holds no buffer.
-    drop(bytes);
-    match said {
-        Ok(()) => relay(client, &server).await,
-        Err(_) => cut(client),
+    let dialled = match way {
+        Ok(target) => shared.dialler.dial(&target, PORT, &policy.opened, true).await.map(|server| (target, server)),
+        Err(reason) => Err(Refusal::Denied(reason)),
+    };
+    match dialled {
+        Ok((target, server)) => Ok((target, text, server)),
+        Err(refusal) => Err((refusal, text)),
     }
-    Ok(())
 }
 
 /// Reads a hello, and what comes with it; tells the name that it asks for.
-async fn hello(client: &TcpStream, bytes: &mut Vec<u8>) -> Result<Option<String>, Reason> {
+async fn hello(
+    client: OwnedFd,
+    bytes: &mut Vec<u8>,
+    patience: Duration,
+) -> io::Result<(OwnedFd, Result<Option<String>, Reason>)> {
     let mut reader = HelloReader::default();
-    loop {
-        if read_some(client, bytes).await.map_err(|_| Reason::NotTls)? == 0 {
-            return Err(Reason::NotTls);
+    // All of it may be there already.
+    let begun = read_at_once(&client, bytes).map_or(Progress::More, |read| look(read, bytes, &mut reader));
+    match begun {
+        Progress::Hello { name } => Ok((client, Ok(name))),
+        Progress::Refused(reason) => Ok((client, Err(reason))),
+        Progress::More => Box::pin(rest(client, bytes, reader, patience)).await,
+    }
+}
+
+/// Waits for the rest of a hello.
+async fn rest(
+    client: OwnedFd,
+    bytes: &mut Vec<u8>,
+    mut reader: HelloReader,
+    patience: Duration,
+) -> io::Result<(OwnedFd, Result<Option<String>, Reason>)> {
+    let client = TcpStream::from_std(client.into())?;
+    let whole = async {
+        loop {
+            let read = read_some(&client, bytes).await;
+            match look(read, bytes, &mut reader) {
+                Progress::More => {}
+                Progress::Hello { name } => return Ok(name),
+                Progress::Refused(reason) => return Err(reason),
+            }
         }
-        match reader.look(bytes) {
-            Progress::More => {}
-            Progress::Hello { name } => return Ok(name),
-            Progress::Refused(reason) => return Err(reason),
-        }
+    };
+    let hello = timeout(patience, whole).await.unwrap_or(Err(Reason::HelloTooLate));
+    Ok((client.into_std()?.into(), hello))
+}
+
+/// Looks at what was read. A client that has ended will not say a hello.
+fn look(read: io::Result<usize>, bytes: &[u8], reader: &mut HelloReader) -> Progress {
+    match read {
+        Ok(1..) => reader.look(bytes),
+        Ok(0) | Err(_) => Progress::Refused(Reason::NotTls),
     }
 }

@@ -76,11 +76,11 @@ fn names(options: &Names) -> Result<ExitCode> {
     build::kernel_program(&build::Options::default())?;
     let packages = ["filter-bench", "filter-sidecar"].map(|name| ["--package", name]);
     Tool::cargo("build")
-        .arg("--release")
+        .args(["--profile", tool::SHIPPED])
         .args(packages.as_flattened())
         .args(["--bin", "bench", "--bin", "filter-sidecar"])
         .run()?;
-    let mut bench = Tool::as_root(tool::target().join("release/bench"), &["-E"])?.arg("names");
+    let mut bench = Tool::as_root(tool::target().join(tool::SHIPPED).join("bench"), &["-E"])?.arg("names");
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
         if given {
             bench = bench.arg(flag);

@@ -61,7 +61,7 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     } else {
         options.only.iter().try_for_each(|part| build(*part, options))?;
     }
-    let programs = tool::target().join(if options.release { "release" } else { "debug" });
+    let programs = tool::target().join(if options.release { tool::SHIPPED } else { "debug" });
     println!("build: kernel program in {}, programs in {}", folder().display(), programs.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -173,7 +173,7 @@ fn hand_over(built: &Path, object: &Path) -> Result<()> {
 fn programs(options: &Options) -> Result<()> {
     let mut cargo = Tool::cargo("build").args(["--workspace", "--exclude", "xtask", "--bins"]);
     if options.release {
-        cargo = cargo.arg("--release");
+        cargo = cargo.args(["--profile", tool::SHIPPED]);
     }
     cargo.run()
 }

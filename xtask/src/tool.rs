@@ -17,6 +17,9 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies inside the repository")
 }
 
+/// The profile of what operators run, and the folder of it in the target folder.
+pub(crate) const SHIPPED: &str = "shipped";
+
 /// The target folder of the workspace. It is fixed, because the kernel program is handed over inside it.
 pub(crate) fn target() -> PathBuf {
     root().join("target")

@@ -13,6 +13,7 @@ mod request;
 mod server;
 mod tunnel;
 
+use crate::places::Unjudged;
 use crate::refusal::Refusal;
 use crate::sandbox::{Shared, cut};
 use crate::stream::{read_some, shutdown_writing};
@@ -32,7 +33,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tunnel::Tunnel;
 
@@ -53,16 +53,16 @@ struct Session {
     server: Mutex<Option<Server>>,
     tunnel: Mutex<Option<Tunnel>>,
     /// Held until the first request is there.
-    unjudged: Mutex<Option<OwnedSemaphorePermit>>,
+    unjudged: Mutex<Option<Unjudged>>,
 }
 
-/// Answers the requests of a connection.
+/// Answers the requests of a connection; tells why what came last was no request, if nobody has been told.
 pub(crate) async fn serve(
     client: Arc<TcpStream>,
     to: SocketAddr,
     shared: Arc<Shared>,
-    unjudged: OwnedSemaphorePermit,
-) -> Result<(), (Refusal, String)> {
+    unjudged: Unjudged,
+) -> Option<Reason> {
     let refused = Refused::default();
     let patience = shared.limits().patience();
     let session = Arc::new(Session {
@@ -92,14 +92,14 @@ pub(crate) async fn serve(
         .serve_connection(Gate::new(client.clone(), refused.clone(), patience), service)
         .with_upgrades()
         .await;
-    let tunnel = taken(&session.tunnel);
+    let (tunnel, shared) = (taken(&session.tunnel), session.shared.clone());
     drop(session);
     match tunnel {
-        Some(tunnel) => tunnel.carry(&client).await,
+        Some(tunnel) => tunnel.carry(&client, shared.relays()).await,
         None => linger(&client).await,
     }
     let misread = served.is_err_and(|error| error.is_parse()).then_some(Reason::AmbiguousRequest);
-    refused.take().or(misread).map_or(Ok(()), |reason| Err((Refusal::Denied(reason), String::new())))
+    refused.take().or(misread)
 }
 
 impl Session {

@@ -3,7 +3,9 @@
 use crate::places::Place;
 use crate::policy::{Policy, Target};
 use crate::refusal::Refusal;
+use crate::relay::PATIENCE;
 use crate::sandbox::{Admitted, Shared};
+use crate::sources::connected;
 use crate::stream::Io;
 use filter_core::Reason;
 use http_body_util::{Either, Empty};
@@ -11,9 +13,11 @@ use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
+use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// What is sent with a request.
 pub(super) type Upload = Either<Incoming, Empty<Bytes>>;
@@ -37,10 +41,13 @@ impl Server {
         target: &Target,
         policy: &Policy,
     ) -> Result<Server, Refusal> {
-        let (stream, place) = shared.dialler.dial(target, super::PORT, &policy.opened).await?;
+        let server = shared.dialler.dial(target, super::PORT, &policy.opened, false).await?;
+        let stream = TcpStream::from_std(server.socket.into()).map_err(|_| Refusal::Unreachable)?;
         let stream = Arc::new(stream);
-        let ends = [client.clone(), stream.clone()];
-        let admitted = shared.admit(target, ends).ok_or(Refusal::Denied(Reason::NameDenied))?;
+        let admitted = shared.admit(target.clone(), server.address, [client.clone(), stream.clone()]);
+        let admitted = admitted.ok_or(Refusal::Denied(Reason::NameDenied))?;
+        let made = timeout(PATIENCE, connected(&stream)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+        made.map_err(|error| Refusal::of_server(&error))?;
         let io = Io(stream.clone());
         let (requests, connection) =
             Builder::new().preserve_header_case(true).handshake(io).await.map_err(|_| Refusal::Unreachable)?;
@@ -58,7 +65,7 @@ impl Server {
             generation,
             _connection: connections,
             _admitted: admitted,
-            _place: place,
+            _place: server.place,
         })
     }
 

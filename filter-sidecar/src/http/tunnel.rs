@@ -2,10 +2,12 @@
 
 use super::gate::Gate;
 use super::server::Server;
-use crate::relay::relay;
+use crate::relay::{Pair, Relays};
 use crate::stream::{Io, write_all};
 use hyper::upgrade::OnUpgrade;
+use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// A connection that goes on as WebSocket: nothing in it is judged any more.
 pub(super) struct Tunnel {
@@ -16,16 +18,19 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Carries it to its end.
-    pub(super) async fn carry(self, client: &TcpStream) {
+    pub(super) async fn carry(self, client: &Arc<TcpStream>, relays: &Relays) {
         let (Ok(front), Ok(back)) = (self.client.await, self.ends.await) else { return };
         let (Ok(front), Ok(back)) = (front.downcast::<Gate>(), back.downcast::<Io>()) else { return };
-        let server = &self.server.stream;
-        let early = [(&**server, front.read_buf), (&**server, front.io.into_rest().freeze()), (client, back.read_buf)];
+        let server = self.server.stream.clone();
+        let early = [(&server, front.read_buf), (&server, front.io.into_rest().freeze()), (client, back.read_buf)];
         for (to, bytes) in early {
             if write_all(to, &bytes).await.is_err() {
                 return;
             }
         }
-        relay(client, server).await;
+        let (lasting, lasts) = oneshot::channel::<()>();
+        relays.carry(Pair::new([client.clone(), server], Vec::new(), (self.server, lasting)));
+        // Nothing is said: it ends.
+        drop(lasts.await);
     }
 }

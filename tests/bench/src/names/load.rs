@@ -2,11 +2,12 @@
 
 use super::server::PORT;
 use anyhow::{Context, Result, ensure};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 /// After so long something is lost.
@@ -86,6 +87,7 @@ pub(super) fn connections(aim: Aim<'_>, slice: Duration) -> Result<Made> {
 pub(super) fn paced(aim: Aim<'_>, every: Duration, slice: Duration) -> Result<Vec<f64>> {
     let mut open = Open::new()?;
     let mut times = Vec::new();
+    connections(aim, Duration::ZERO)?;
     let begun = Instant::now();
     let (mut due, last) = (begun, begun + slice);
     while due < last || !open.streams.is_empty() {
@@ -140,7 +142,13 @@ impl Open {
     /// Waits for something to happen; tells of each connection that has ended when it was due.
     fn wait(&mut self, at_most: Duration, mut ended: impl FnMut(Instant)) -> Result<()> {
         let mut events = [EpollEvent::empty(); AT_ONCE];
-        let happened = self.epoll.wait(&mut events, EpollTimeout::try_from(at_most)?)?;
+        let mut wait = EpollTimeout::try_from(at_most)?;
+        if at_most < PATIENCE {
+            // Milliseconds would be too coarse: who is early would wait busily, and keep the others from the CPU.
+            ppoll(&mut [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)], Some(at_most.into()), None)?;
+            wait = EpollTimeout::ZERO;
+        }
+        let happened = self.epoll.wait(&mut events, wait)?;
         ensure!(happened > 0 || at_most < PATIENCE, "{PORT}: no answer within {} s", PATIENCE.as_secs());
         for event in &events[..happened] {
             let Some((stream, due)) = self.streams.get_mut(&event.data()) else { continue };

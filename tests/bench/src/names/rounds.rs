@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 const SLICE: [(Measure, Duration); 3] = [
     (Measure::Connections, Duration::from_millis(200)),
     (Measure::Bulk, Duration::from_millis(120)),
-    (Measure::Paced, Duration::from_millis(250)),
+    (Measure::Paced, Duration::from_millis(200)),
 ];
+/// Slices of which the quietest counts at half load: a host that gives the CPU to others for some milliseconds would be what is measured.
+const QUIET: usize = 5;
 /// Rounds of a block, at the least.
 const FEWEST: u32 = 3;
 /// The time between connections at half load is so many times what a connection takes on the slowest way.
@@ -101,7 +103,11 @@ fn one(
                 Ok(vec![(Measure::Connections, made.each), (Measure::Work, work)])
             }
             Measure::Bulk => Ok(vec![(measure, load::bulk(aim, slice)?)]),
-            Measure::Paced => Ok(vec![(measure, percentile(load::paced(aim, every, slice)?))]),
+            Measure::Paced => {
+                let of_each = (0..QUIET).map(|_| load::paced(aim, every, slice).map(percentile));
+                let quietest = of_each.collect::<Result<Vec<_>>>()?.into_iter().fold(f64::INFINITY, f64::min);
+                Ok(vec![(measure, quietest)])
+            }
         }
     };
     client.netns.within(inside).with_context(|| format!("{measure:?}: {way}"))

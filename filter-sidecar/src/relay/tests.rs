@@ -1,0 +1,122 @@
+//! Relays between sockets of loopback.
+
+use super::pair::Socket;
+use super::{Pair, Relays};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// After so long something hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A peer's socket, and the one that is carried for.
+fn connection() -> (TcpStream, Socket) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_write_timeout(Some(PATIENCE)).unwrap();
+    let (carried, _) = listener.accept().unwrap();
+    carried.set_nonblocking(true).unwrap();
+    (peer, Arc::new(OwnedFd::from(carried)))
+}
+
+/// A client and a server that are carried between, and what tells when that ends.
+fn carried(relays: &Relays, first: &[u8]) -> (TcpStream, TcpStream, Receiver<()>) {
+    let ((client, front), (server, back)) = (connection(), connection());
+    let (lasting, lasts) = channel::<()>();
+    relays.carry(Pair::new([front, back], first.to_vec(), lasting));
+    (client, server, lasts)
+}
+
+fn relays(runtime: &Runtime) -> Relays {
+    let _inside = runtime.enter();
+    Relays::new(2).unwrap()
+}
+
+/// Bytes that tell their place.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 7 % 251) as u8).collect()
+}
+
+#[test]
+fn all_arrives_both_ways_however_slowly_it_is_read() {
+    const LENGTH: usize = 24 << 20;
+    let runtime = Runtime::new().unwrap();
+    let relays = relays(&runtime);
+    let (client, server, lasts) = carried(&relays, b"first");
+    let send = |mut to: TcpStream| {
+        thread::spawn(move || {
+            to.write_all(&pattern(LENGTH)).unwrap();
+            to.shutdown(Shutdown::Write).unwrap();
+        })
+    };
+    let receive = |mut from: TcpStream, expected: Vec<u8>| {
+        thread::spawn(move || {
+            let (mut all, mut bytes) = (Vec::new(), vec![0; 1 << 20]);
+            loop {
+                // The buffers of both sides fill up in between.
+                thread::yield_now();
+                match from.read(&mut bytes).unwrap() {
+                    0 => break,
+                    read => all.extend_from_slice(&bytes[..read]),
+                }
+            }
+            assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
+        })
+    };
+    let begun = [send(client.try_clone().unwrap()), send(server.try_clone().unwrap())];
+    let expected = [b"first".to_vec(), pattern(LENGTH)].concat();
+    let done = [receive(server, expected), receive(client, pattern(LENGTH))];
+    begun.into_iter().chain(done).for_each(|thread| thread.join().unwrap());
+    assert!(lasts.recv_timeout(PATIENCE).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn one_way_goes_on_after_the_other_has_ended() {
+    let runtime = Runtime::new().unwrap();
+    let relays = relays(&runtime);
+    let (mut client, mut server, lasts) = carried(&relays, b"");
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut question = String::new();
+    server.read_to_string(&mut question).unwrap();
+    assert_eq!(question, "question");
+    server.write_all(b"an").unwrap();
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer).unwrap();
+    server.write_all(b"swer").unwrap();
+    drop(server);
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert_eq!((&answer, &*rest), (b"an", "swer"));
+    assert!(lasts.recv_timeout(PATIENCE).is_err());
+}
+
+#[test]
+fn a_reset_is_passed_on() {
+    let runtime = Runtime::new().unwrap();
+    let relays = relays(&runtime);
+    for is_client in [true, false] {
+        let (client, server, _lasts) = carried(&relays, b"");
+        let (broken, mut other) = if is_client { (client, server) } else { (server, client) };
+        rustix::net::connect_unspec(&broken).unwrap();
+        assert_eq!(other.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset, "{is_client}");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_the_connection_is_a_reset() {
+    let runtime = Runtime::new().unwrap();
+    let relays = relays(&runtime);
+    let (mut client, front) = connection();
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let back: OwnedFd = crate::sources::Sources::default().connect(nobody, true).unwrap();
+    let pair = Pair::new([front, Arc::new(back)], b"hello".to_vec(), ());
+    relays.carry(pair.connecting(Some(b"unreachable")));
+    assert_eq!(client.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
