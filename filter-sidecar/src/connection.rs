@@ -4,22 +4,16 @@ use crate::places::{Place, Unjudged};
 use crate::sandbox::{Shared, cut};
 use crate::{http, opaque, tls};
 use filter_core::Reason;
+use rustix::net::getsockname;
 use rustix::net::sockopt::set_tcp_quickack;
-use rustix::net::{SocketFlags, accept_with, getsockname};
-use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-
-/// How long to wait when there are no descriptors left.
-const EXHAUSTED: Duration = Duration::from_millis(20);
 
 /// A connection, before it is judged.
 pub(crate) struct Arrived {
@@ -31,32 +25,20 @@ pub(crate) struct Arrived {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Takes the connections of a listener.
-pub(crate) async fn accept(listener: AsyncFd<TcpListener>, shared: Arc<Shared>) {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let mut connections = JoinSet::new();
-    let mut told = false;
-    loop {
-        match listener.async_io(Interest::READABLE, |listener| Ok(accept_with(listener, flags)?)).await {
-            Ok(client) => {
-                told = false;
-                let mut connection = Box::pin(take(client, shared.clone()));
-                // Most are judged at once, and need no task. Whatever goes wrong with one, others are taken.
-                let begun = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(cx)))));
-                if let Ok(Poll::Pending) = begun.await {
-                    connections.spawn(connection);
-                }
-            }
-            Err(error) => {
-                // Once, however long it lasts.
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(sandbox = shared.id, "connections cannot be taken: {error}");
-                }
-                tokio::time::sleep(EXHAUSTED).await;
-            }
+/// Who takes the connections of a sandbox's, without waiting: what must wait becomes a task. They end with this.
+pub(crate) fn taker(shared: Arc<Shared>, runtime: Handle) -> impl Fn(OwnedFd) + Send + Sync {
+    let waiting = Mutex::new(JoinSet::new());
+    move |client| {
+        let mut connection = Box::pin(take(client, shared.clone()));
+        // Most are judged at once. Whatever goes wrong with one, others are taken.
+        let begun =
+            catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+        if let Ok(Poll::Pending) = begun {
+            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that have ended hold next to nothing: nobody is woken for them.
+            while waiting.try_join_next().is_some() {}
+            waiting.spawn_on(connection, &runtime);
         }
-        // Those that have ended hold next to nothing: nobody is woken for them.
-        while connections.try_join_next().is_some() {}
     }
 }
 

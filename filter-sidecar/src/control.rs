@@ -1,10 +1,10 @@
 //! The daemon's orders.
 
 use crate::protocol::{self, Order, Word};
-use crate::relay::Relays;
 use crate::resolve::Resolver;
 use crate::sandbox::{Common, Sandbox};
 use crate::sources::Sources;
+use crate::worker::Workers;
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -52,14 +52,14 @@ impl Sidecar {
     fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> Result<()> {
         match order {
             Order::Start { resolvers, sources, limits, grown_bytes } => {
-                let _inside = self.runtime.enter();
                 let common = Common {
                     resolver: Arc::new(Resolver::new(&resolvers, &self.runtime)?),
                     sources: Arc::new(Sources::new(&sources)),
                     limits,
                     grown_bytes,
                     words: self.words.clone(),
-                    relays: Relays::new(self.runtime.metrics().num_workers()).context("cannot carry anything")?,
+                    workers: Workers::start(self.runtime.metrics().num_workers(), self.runtime.handle())
+                        .context("cannot start")?,
                 };
                 self.common = Some(Arc::new(common));
             }

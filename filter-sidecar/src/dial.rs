@@ -3,9 +3,9 @@
 use crate::places::{Place, Places};
 use crate::policy::Target;
 use crate::refusal::Refusal;
-use crate::relay::PATIENCE;
 use crate::resolve::{Found, Names};
 use crate::sources::{Sources, connected};
+use crate::worker::PATIENCE;
 use filter_core::{Address, Reason, protected};
 use ipnet::IpNet;
 use std::net::IpAddr;

@@ -19,13 +19,13 @@ mod places;
 mod policy;
 pub mod protocol;
 mod refusal;
-mod relay;
 mod resolve;
 mod sandbox;
 mod sources;
 mod stream;
 mod tls;
 mod warm;
+mod worker;
 
 pub use control::run;
 pub use http::pure as requests;

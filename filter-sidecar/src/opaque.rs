@@ -2,8 +2,8 @@
 
 use crate::connection::Arrived;
 use crate::refusal::Refusal;
-use crate::relay::Pair;
 use crate::sandbox::cut;
+use crate::worker::Pair;
 use filter_core::Reason;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) async fn serve(arrived: Arrived) {
     match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
         Some(admitted) => {
             let pair = Pair::new([client, socket], Vec::new(), (admitted, place, server.place));
-            shared.relays().carry(pair.connecting(None));
+            shared.workers().carry(pair.connecting(None));
         }
         None => shared.denied(Reason::AddressDenied, to.port(), ""),
     }

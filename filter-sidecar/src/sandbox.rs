@@ -6,20 +6,17 @@ use crate::limits::Limits;
 use crate::places::Places;
 use crate::policy::{Policy, Target};
 use crate::protocol::{self, Denied, Word};
-use crate::relay::{Relays, Socket};
 use crate::resolve::{Names, Resolver};
 use crate::sources::Sources;
-use crate::stream::readable;
+use crate::worker::{Listening, Socket, Workers};
 use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
-use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_quickack};
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -34,7 +31,7 @@ pub(crate) struct Common {
     /// What a socket may hold whose buffers grow.
     pub(crate) grown_bytes: u64,
     pub(crate) words: Sender<Word>,
-    pub(crate) relays: Relays,
+    pub(crate) workers: Workers,
 }
 
 /// What the connections of a sandbox share.
@@ -112,9 +109,9 @@ impl Shared {
         Some(Admitted { shared: self.clone(), number })
     }
 
-    /// What carries for it.
-    pub(crate) fn relays(&self) -> &Relays {
-        &self.common.relays
+    /// Who carries for it.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.common.workers
     }
 
     /// What it may have done.
@@ -191,8 +188,8 @@ pub(crate) struct Sandbox {
     /// Keeps the addresses of the policy's names at hand.
     warming: JoinSet<()>,
     /// Nobody is judged before there is a policy: who comes earlier waits.
-    waiting: Vec<AsyncFd<TcpListener>>,
-    accepting: JoinSet<()>,
+    waiting: Vec<TcpListener>,
+    listening: Vec<Listening>,
     runtime: Handle,
 }
 
@@ -218,17 +215,8 @@ impl Sandbox {
             state: Mutex::default(),
             is_settled: watch::Sender::new(true),
         });
-        let _inside = runtime.enter();
-        let ready = |listener: TcpListener| {
-            listener.set_nonblocking(true)?;
-            // Connections inherit this: what is sent on is whole already, and what comes is acknowledged with the answer.
-            set_tcp_nodelay(&listener, true)?;
-            set_tcp_quickack(&listener, false)?;
-            readable(listener)
-        };
-        let waiting = listeners.into_iter().map(ready).collect::<Result<_, _>>().context("a listener")?;
-        let (warming, accepting, runtime) = (JoinSet::new(), JoinSet::new(), runtime.handle().clone());
-        Ok(Sandbox { shared, prepared: None, warming, waiting, accepting, runtime })
+        let (warming, runtime) = (JoinSet::new(), runtime.handle().clone());
+        Ok(Sandbox { shared, prepared: None, warming, waiting: listeners, listening: Vec::new(), runtime })
     }
 
     /// Keeps a policy beside the one in force.
@@ -246,7 +234,8 @@ impl Sandbox {
         self.shared.switch(policy);
         self.shared.is_settled.send_replace(true);
         for listener in self.waiting.drain(..) {
-            self.accepting.spawn_on(connection::accept(listener, self.shared.clone()), &self.runtime);
+            let take = connection::taker(self.shared.clone(), self.runtime.clone());
+            self.listening.push(self.shared.workers().listen(&self.shared.id, listener, take).context("a listener")?);
         }
         Ok(())
     }

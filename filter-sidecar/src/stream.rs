@@ -5,12 +5,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 /// Most that is read at once.
@@ -19,15 +18,6 @@ const SIZE: usize = 64 << 10;
 thread_local! {
     /// What is read passes through here; nothing stays in it.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
-}
-
-/// Has the runtime watch for something to read.
-#[expect(
-    deprecated,
-    reason = "its successor asks for unsafe code, for the sake of types whose descriptor changes; an owned one does not"
-)]
-pub(crate) fn readable<T: AsRawFd + Into<OwnedFd>>(socket: T) -> io::Result<AsyncFd<T>> {
-    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// Gives memory for as long as something takes that does not wait.

@@ -6,9 +6,9 @@ use crate::farewell;
 use crate::hello::{HelloReader, Progress};
 use crate::policy::Target;
 use crate::refusal::Refusal;
-use crate::relay::Pair;
 use crate::sandbox::{Shared, cut};
 use crate::stream::{read_at_once, read_some};
+use crate::worker::Pair;
 use filter_core::Reason;
 use filter_policy::names::Name;
 use std::io;
@@ -46,7 +46,7 @@ pub(crate) async fn serve(arrived: Arrived) {
                     let pair = Pair::new([client, socket], bytes, (admitted, place, server.place));
                     let alert = alert(INTERNAL_ERROR);
                     let pair = if server.is_connecting { pair.connecting(Some(alert)) } else { pair };
-                    return shared.relays().carry(pair);
+                    return shared.workers().carry(pair);
                 }
                 None => (Refusal::Denied(Reason::NameDenied), name, Arc::into_inner(client)),
             }

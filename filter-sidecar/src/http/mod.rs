@@ -95,7 +95,7 @@ pub(crate) async fn serve(
     let (tunnel, shared) = (taken(&session.tunnel), session.shared.clone());
     drop(session);
     match tunnel {
-        Some(tunnel) => tunnel.carry(&client, shared.relays()).await,
+        Some(tunnel) => tunnel.carry(&client, shared.workers()).await,
         None => linger(&client).await,
     }
     let misread = served.is_err_and(|error| error.is_parse()).then_some(Reason::AmbiguousRequest);

@@ -3,10 +3,10 @@
 use crate::places::Place;
 use crate::policy::{Policy, Target};
 use crate::refusal::Refusal;
-use crate::relay::PATIENCE;
 use crate::sandbox::{Admitted, Shared};
 use crate::sources::connected;
 use crate::stream::Io;
+use crate::worker::PATIENCE;
 use filter_core::Reason;
 use http_body_util::{Either, Empty};
 use hyper::Request;

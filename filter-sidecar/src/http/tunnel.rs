@@ -2,8 +2,8 @@
 
 use super::gate::Gate;
 use super::server::Server;
-use crate::relay::{Pair, Relays};
 use crate::stream::{Io, write_all};
+use crate::worker::{Pair, Workers};
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Carries it to its end.
-    pub(super) async fn carry(self, client: &Arc<TcpStream>, relays: &Relays) {
+    pub(super) async fn carry(self, client: &Arc<TcpStream>, workers: &Workers) {
         let (Ok(front), Ok(back)) = (self.client.await, self.ends.await) else { return };
         let (Ok(front), Ok(back)) = (front.downcast::<Gate>(), back.downcast::<Io>()) else { return };
         let server = self.server.stream.clone();
@@ -29,7 +29,7 @@ impl Tunnel {
             }
         }
         let (lasting, lasts) = oneshot::channel::<()>();
-        relays.carry(Pair::new([client.clone(), server], Vec::new(), (self.server, lasting)));
+        workers.carry(Pair::new([client.clone(), server], Vec::new(), (self.server, lasting)));
         // Nothing is said: it ends.
         drop(lasts.await);
     }

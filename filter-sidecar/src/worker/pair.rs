@@ -1,5 +1,6 @@
 //! Two sockets, and what is under way between them.
 
+use super::Number;
 use crate::refusal::Refusal;
 use crate::stream::scratch;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -108,7 +109,7 @@ impl Pair {
         }
     }
 
-    /// Has both ends watched, under twice a number and one more than that: for room only once there was none, since mostly there is.
+    /// Has both ends watched, under a number: for room only once there was none, since mostly there is.
     pub(super) fn watch(&mut self, epoll: impl AsFd, number: u64) -> Result<(), Errno> {
         let epoll = epoll.as_fd();
         for side in [0, 1] {
@@ -118,7 +119,7 @@ impl Pair {
             if is_awaited || !self.ways[1 - side].due.is_empty() {
                 wanted |= EventFlags::OUT;
             }
-            let data = EventData::new_u64(number << 1 | side as u64);
+            let data = EventData::new_u64(Number::End(number, side).word());
             match watched {
                 same if same == wanted => {}
                 none if none.is_empty() => epoll::add(epoll, &self.ends[side], data, wanted)?,

@@ -1,7 +1,7 @@
-//! Relays between sockets of loopback.
+//! Carrying between sockets of loopback.
 
 use super::pair::Socket;
-use super::{Pair, Relays};
+use super::{Pair, Workers};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -26,16 +26,15 @@ fn connection() -> (TcpStream, Socket) {
 }
 
 /// A client and a server that are carried between, and what tells when that ends.
-fn carried(relays: &Relays, first: &[u8]) -> (TcpStream, TcpStream, Receiver<()>) {
+fn carried(workers: &Workers, first: &[u8]) -> (TcpStream, TcpStream, Receiver<()>) {
     let ((client, front), (server, back)) = (connection(), connection());
     let (lasting, lasts) = channel::<()>();
-    relays.carry(Pair::new([front, back], first.to_vec(), lasting));
+    workers.carry(Pair::new([front, back], first.to_vec(), lasting));
     (client, server, lasts)
 }
 
-fn relays(runtime: &Runtime) -> Relays {
-    let _inside = runtime.enter();
-    Relays::new(2).unwrap()
+fn workers(runtime: &Runtime) -> Workers {
+    Workers::start(2, runtime.handle()).unwrap()
 }
 
 /// Bytes that tell their place.
@@ -47,8 +46,8 @@ fn pattern(length: usize) -> Vec<u8> {
 fn all_arrives_both_ways_however_slowly_it_is_read() {
     const LENGTH: usize = 24 << 20;
     let runtime = Runtime::new().unwrap();
-    let relays = relays(&runtime);
-    let (client, server, lasts) = carried(&relays, b"first");
+    let workers = workers(&runtime);
+    let (client, server, lasts) = carried(&workers, b"first");
     let send = |mut to: TcpStream| {
         thread::spawn(move || {
             to.write_all(&pattern(LENGTH)).unwrap();
@@ -79,8 +78,8 @@ fn all_arrives_both_ways_however_slowly_it_is_read() {
 #[test]
 fn one_way_goes_on_after_the_other_has_ended() {
     let runtime = Runtime::new().unwrap();
-    let relays = relays(&runtime);
-    let (mut client, mut server, lasts) = carried(&relays, b"");
+    let workers = workers(&runtime);
+    let (mut client, mut server, lasts) = carried(&workers, b"");
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut question = String::new();
@@ -100,9 +99,9 @@ fn one_way_goes_on_after_the_other_has_ended() {
 #[test]
 fn a_reset_is_passed_on() {
     let runtime = Runtime::new().unwrap();
-    let relays = relays(&runtime);
+    let workers = workers(&runtime);
     for is_client in [true, false] {
-        let (client, server, _lasts) = carried(&relays, b"");
+        let (client, server, _lasts) = carried(&workers, b"");
         let (broken, mut other) = if is_client { (client, server) } else { (server, client) };
         rustix::net::connect_unspec(&broken).unwrap();
         assert_eq!(other.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset, "{is_client}");
@@ -112,11 +111,36 @@ fn a_reset_is_passed_on() {
 #[test]
 fn a_server_that_refuses_the_connection_is_a_reset() {
     let runtime = Runtime::new().unwrap();
-    let relays = relays(&runtime);
+    let workers = workers(&runtime);
     let (mut client, front) = connection();
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let back: OwnedFd = crate::sources::Sources::default().connect(nobody, true).unwrap();
     let pair = Pair::new([front, Arc::new(back)], b"hello".to_vec(), ());
-    relays.carry(pair.connecting(Some(b"unreachable")));
+    workers.carry(pair.connecting(Some(b"unreachable")));
     assert_eq!(client.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_listener_that_nobody_holds_is_left_alone() {
+    let runtime = Runtime::new().unwrap();
+    let workers = Workers::start(1, runtime.handle()).unwrap();
+    let listener = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    };
+    let ((ended, ended_at), (held, held_at)) = (listener(), listener());
+    let (taken, takes) = channel();
+    let take = |which: &'static str| {
+        let taken = taken.clone();
+        move |client: OwnedFd| taken.send((which, client)).unwrap()
+    };
+    // Who has given it has it as well.
+    let same = ended.try_clone().unwrap();
+    drop(workers.listen("test", ended, take("ended")).unwrap());
+    let _held = workers.listen("test", held, take("held")).unwrap();
+    let _connections = [ended_at, held_at].map(|at| TcpStream::connect(at).unwrap());
+    assert_eq!(takes.recv_timeout(PATIENCE).unwrap().0, "held");
+    same.set_nonblocking(true).unwrap();
+    same.accept().expect("it is still there");
 }

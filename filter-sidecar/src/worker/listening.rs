@@ -1,0 +1,97 @@
+//! Listeners whose connections are taken.
+
+use super::{Number, Worker};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_quickack};
+use rustix::net::{SocketFlags, accept_with};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+/// How long to wait when there are no descriptors left.
+pub(super) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// Connections that are taken before others have their turn.
+const AT_ONCE: usize = 64;
+
+/// A listener, and who takes its connections.
+pub(super) struct Listener {
+    whose: String,
+    socket: TcpListener,
+    take: Box<dyn Fn(OwnedFd) + Send + Sync>,
+    /// It is not watched while there are no descriptors left.
+    is_resting: AtomicBool,
+}
+
+impl Listener {
+    pub(super) fn new(
+        whose: &str,
+        socket: TcpListener,
+        take: impl Fn(OwnedFd) + Send + Sync + 'static,
+    ) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        // Connections inherit this: what is sent on is whole already, and what comes is acknowledged with the answer.
+        set_tcp_nodelay(&socket, true)?;
+        set_tcp_quickack(&socket, false)?;
+        Ok(Listener { whose: whose.to_owned(), socket, take: Box::new(take), is_resting: AtomicBool::default() })
+    }
+
+    /// Takes connections that are there.
+    ///
+    /// # Errors
+    /// When there is no taking any: nothing will be heard of the listener until this is tried again.
+    pub(super) fn accept(&self, epoll: &OwnedFd, number: u64) -> Result<(), Errno> {
+        for _ in 0..AT_ONCE {
+            let accepted = accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+            let is_resting = !matches!(accepted, Ok(_) | Err(Errno::AGAIN));
+            if self.is_resting.swap(is_resting, Ordering::Relaxed) != is_resting {
+                self.watch(epoll, number, if is_resting { EventFlags::empty() } else { EventFlags::IN })?;
+                if let Err(error) = &accepted
+                    && is_resting
+                {
+                    tracing::warn!(sandbox = self.whose, "connections cannot be taken: {error}");
+                }
+            }
+            match accepted {
+                Ok(client) => (self.take)(client),
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn watch(&self, epoll: &OwnedFd, number: u64, flags: EventFlags) -> Result<(), Errno> {
+        epoll::modify(epoll, &self.socket, EventData::new_u64(Number::Listener(number).word()), flags)
+    }
+}
+
+/// A listener's connections are taken for as long as this is held.
+pub(crate) struct Listening {
+    worker: Arc<Worker>,
+    listener: Arc<Listener>,
+    number: u64,
+}
+
+impl Listening {
+    pub(super) fn begin(worker: &Arc<Worker>, listener: Listener) -> io::Result<Listening> {
+        let number = worker.next_listener.fetch_add(1, Ordering::Relaxed);
+        let listener = Arc::new(listener);
+        worker.listeners.lock().unwrap_or_else(PoisonError::into_inner).insert(number, listener.clone());
+        let listening = Listening { worker: worker.clone(), listener, number };
+        let data = EventData::new_u64(Number::Listener(number).word());
+        epoll::add(&worker.epoll, &listening.listener.socket, data, EventFlags::IN)?;
+        Ok(listening)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.worker.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        // The daemon has the same listener: closing it here does not end that it is watched.
+        epoll::delete(&self.worker.epoll, &self.listener.socket).ok();
+    }
+}

@@ -1,0 +1,165 @@
+//! Threads that do what needs no waiting: each watches listeners, and the sockets of the connections that have been judged, by an epoll of its
+//! own.
+//!
+//! So nothing of the runtime is spent on a connection that can be judged as soon as it is there, and an idle one holds little more than its
+//! two sockets.
+
+mod listening;
+mod pair;
+mod pairs;
+#[cfg(test)]
+mod tests;
+
+use listening::Listener;
+pub(crate) use listening::Listening;
+pub(crate) use pair::{Pair, Socket};
+use pairs::Pairs;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event};
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// After so long a server will not answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked for what has taken too long.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// Events that are taken at once.
+const EVENTS: usize = 256;
+
+/// All of them.
+pub(crate) struct Workers {
+    workers: Vec<Arc<Worker>>,
+    turn: AtomicUsize,
+}
+
+impl Workers {
+    /// So many that work side by side, for as long as the process is there. What must wait goes to the runtime.
+    pub(crate) fn start(count: usize, runtime: &Handle) -> io::Result<Workers> {
+        let workers: Vec<_> = (0..count.max(1)).map(|_| Worker::new().map(Arc::new)).collect::<Result<_, _>>()?;
+        for worker in &workers {
+            let (worker, runtime) = (worker.clone(), runtime.clone());
+            thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run(&runtime))?;
+        }
+        Ok(Workers { workers, turn: AtomicUsize::default() })
+    }
+
+    /// Carries for two sockets until both have ended, or one is broken: then the other one hears of it by a reset.
+    pub(crate) fn carry(&self, pair: Pair) {
+        let worker = self.next();
+        worker.pairs.add(&worker.epoll, pair);
+    }
+
+    /// Takes the connections of somebody's listener, for as long as what is returned is held: `take` must not wait.
+    pub(crate) fn listen(
+        &self,
+        whose: &str,
+        listener: TcpListener,
+        take: impl Fn(OwnedFd) + Send + Sync + 'static,
+    ) -> io::Result<Listening> {
+        Listening::begin(self.next(), Listener::new(whose, listener, take)?)
+    }
+
+    fn next(&self) -> &Arc<Worker> {
+        &self.workers[self.turn.fetch_add(1, Ordering::Relaxed) % self.workers.len()]
+    }
+}
+
+struct Worker {
+    epoll: OwnedFd,
+    pairs: Pairs,
+    listeners: Mutex<HashMap<u64, Arc<Listener>>>,
+    next_listener: AtomicU64,
+}
+
+impl Worker {
+    fn new() -> io::Result<Worker> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Worker { epoll, pairs: Pairs::default(), listeners: Mutex::default(), next_listener: AtomicU64::default() })
+    }
+
+    fn run(&self, runtime: &Handle) {
+        let _essential = Essential;
+        let _inside = runtime.enter();
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        let (mut left, mut resting) = (Vec::new(), Vec::new());
+        loop {
+            let patience = if !left.is_empty() {
+                &AT_ONCE
+            } else if !resting.is_empty() {
+                &listening::REST
+            } else {
+                &TICK
+            };
+            // Interrupted by a signal: nothing has happened.
+            let happened =
+                epoll::wait(&self.epoll, &mut events[..], Some(patience)).map_or(&mut [][..], |(happened, _)| happened);
+            for number in std::mem::take(&mut left) {
+                self.pairs.look(&self.epoll, number, None, &mut left);
+            }
+            for listener in std::mem::take(&mut resting) {
+                self.accept(listener, &mut resting);
+            }
+            for event in happened {
+                match Number::of(event.data.u64()) {
+                    Number::Listener(listener) => self.accept(listener, &mut resting),
+                    Number::End(pair, end) => self.pairs.look(&self.epoll, pair, Some((end, event.flags)), &mut left),
+                }
+            }
+            self.pairs.give_up();
+        }
+    }
+
+    /// Takes what has come to a listener. One that cannot take any rests for a while.
+    fn accept(&self, number: u64, resting: &mut Vec<u64>) {
+        let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+        if listener.is_some_and(|listener| listener.accept(&self.epoll, number).is_err()) {
+            resting.push(number);
+        }
+    }
+}
+
+/// What an event is about, as one word.
+enum Number {
+    Listener(u64),
+    /// A pair, and which of its ends.
+    End(u64, usize),
+}
+
+impl Number {
+    const LISTENER: u64 = 1 << 63;
+
+    fn of(word: u64) -> Number {
+        if word & Number::LISTENER != 0 {
+            Number::Listener(word & !Number::LISTENER)
+        } else {
+            Number::End(word >> 1, (word & 1) as usize)
+        }
+    }
+
+    fn word(&self) -> u64 {
+        match self {
+            Number::Listener(listener) => listener | Number::LISTENER,
+            Number::End(pair, end) => pair << 1 | *end as u64,
+        }
+    }
+}
+
+/// Something without which the process is of no use: the daemon starts another one.
+struct Essential;
+
+impl Drop for Essential {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
