@@ -1,8 +1,11 @@
 //! Clients and servers that people use, over names.
 
-use anyhow::{Result, ensure};
-use test_scenarios::{NOWHERE, NOWHERE6, Stage};
+use anyhow::{Result, anyhow, ensure};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::thread;
+use test_scenarios::{NOWHERE, NOWHERE6, SOON, Stage};
 use test_world::internet::{WEB, WEB6};
+use tungstenite::{Error, HandshakeError, Message};
 
 const NAMES: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["web.test", "six.test"]"#;
 
@@ -48,5 +51,49 @@ fn curl_wget_and_python_reach_nginx_by_name() -> Result<()> {
         log.lines().filter(|line| line.contains("\"six.test\"") && line.contains("HTTP/1.1\" 200")).count() == 17,
         "{log}"
     );
+    Ok(())
+}
+
+/// Says back what a client says, until that closes.
+fn say_back(listener: &TcpListener) -> Result<()> {
+    let (stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(SOON))?;
+    let mut socket = tungstenite::accept(stream)?;
+    loop {
+        match socket.read() {
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => socket.send(message)?,
+            Ok(_) => {}
+            Err(Error::ConnectionClosed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[test]
+fn a_websocket_pair_talks_by_name() -> Result<()> {
+    let stage = Stage::with_names("websockets")?;
+    let _resolver = stage.resolver(&[("web.test", WEB.into()), ("six.test", WEB6.into())])?;
+    stage.apply(&stage.a, NAMES)?;
+    let connect = |to: IpAddr| -> Result<TcpStream> {
+        let stream = stage.a.within(|| TcpStream::connect((to, 80)))??;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(stream)
+    };
+    for (name, address, to) in [("web.test", IpAddr::from(WEB), NOWHERE), ("six.test", WEB6.into(), NOWHERE6)] {
+        let listener = stage.world.internet().in_front(address)?;
+        let server = thread::spawn(move || say_back(&listener));
+        let (mut socket, _) = tungstenite::client(format!("ws://{name}/"), connect(to)?)?;
+        for message in [Message::text("short"), Message::binary(vec![7; 3 << 20]), Message::text("again")] {
+            socket.send(message.clone())?;
+            ensure!(socket.read()? == message, "{name}: {} bytes do not come back", message.len());
+        }
+        socket.close(None)?;
+        while socket.read().is_ok() {}
+        server.join().map_err(|_| anyhow!("the server panicked"))??;
+        match tungstenite::client("ws://denied.test/", connect(to)?) {
+            Err(HandshakeError::Failure(Error::Http(answer))) => ensure!(answer.status() == 403, "{answer:?}"),
+            other => ensure!(false, "{other:?}"),
+        }
+    }
     Ok(())
 }

@@ -74,6 +74,13 @@ impl Scripted {
 }
 
 impl Node {
+    /// A listener on port 80 of an address, in front of [`Nginx`](crate::Nginx) there.
+    pub fn in_front(&self, address: IpAddr) -> Result<TcpListener> {
+        let listener = self.within(|| open(address))??;
+        listener.set_nonblocking(false).context("cannot have it wait")?;
+        Ok(listener)
+    }
+
     /// Starts a server that answers each request as `script` says.
     pub fn scripted(
         &self,
