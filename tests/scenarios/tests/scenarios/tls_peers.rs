@@ -5,12 +5,12 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::thread;
 use std::time::Duration;
 use test_scenarios::{SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB6};
-use test_world::{Dnsmasq, Failure, Live, Output, poll, wait_until};
+use test_world::{Dnsmasq, Failure, Live, Output, Process, poll, wait_until};
 
 const NOWHERE: [&str; 2] = ["203.0.113.99", "2001:db8:10::99"];
 /// The first is reached over IPv4, the second over IPv6; the third has both, the last is not allowed.
@@ -191,40 +191,74 @@ fn sessions_are_resumed() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_renegotiation_is_the_server_s_affair() -> Result<()> {
-    let peers = Peers::new("again")?;
-    let stage = &peers.stage;
+/// OpenSSL's server in nginx' place, which says back each line from its end to its beginning.
+fn openssl_server(stage: &Stage, options: &[&str]) -> Result<Process> {
     kill(Pid::from_raw(stage.nginx.pid().cast_signed()), Signal::SIGTERM)?;
     let [certificate, key] = stage.nginx.identity().map(|file| file.display().to_string());
-    let server = ["openssl", "s_server", "-4", "-accept", "443", "-cert", &certificate, "-key", &key];
-    let options = ["-tls1_2", "-client_renegotiation", "-rev"];
-    let mut server = poll(SOON, || {
+    let server = ["openssl", "s_server", "-accept", "443", "-rev", "-cert", &certificate, "-key", &key];
+    poll(SOON, || {
         // The port may not be free yet.
-        let mut server = stage.world.internet().spawn(&[server.as_slice(), &options].concat()).ok()?;
+        let mut server = stage.world.internet().spawn(&[server.as_slice(), options].concat()).ok()?;
         let up = poll(SOON, || {
             server.stdout().contains("ACCEPT").then_some(true).or((!server.is_running()).then_some(false))
         });
         (up == Some(true)).then_some(server)
     })
-    .context("no server")?;
-    let (input, mut say) = std::io::pipe()?;
-    let mut client = stage.a.command("openssl");
-    client
-        .args(["s_client", "-connect", &format!("{}:443", NOWHERE[0]), "-servername", NAMES[0], "-tls1_2"])
-        .stdin(input);
-    let client = stage.a.spawn_command(client)?;
-    let hears = |words: &str| {
-        let heard = || client.stdout().contains(words) || client.stderr().contains(words);
-        ensure!(wait_until(SOON, heard), "no {words:?}: {}{}", client.stdout(), client.stderr());
+    .context("no server")
+}
+
+/// OpenSSL's client, to which lines are said one after the other.
+struct Client {
+    process: Process,
+    say: PipeWriter,
+}
+
+impl Client {
+    fn start(stage: &Stage, nowhere: &str, name: &str, options: &[&str]) -> Result<Client> {
+        let (input, say) = std::io::pipe()?;
+        let mut client = stage.a.command("openssl");
+        let to = if nowhere.contains(':') { format!("[{nowhere}]:443") } else { format!("{nowhere}:443") };
+        client.args(["s_client", "-connect", &to, "-servername", name]).args(options).stdin(input);
+        Ok(Client { process: stage.a.spawn_command(client)?, say })
+    }
+
+    fn says(&mut self, line: &str, answer: &str) -> Result<()> {
+        self.say.write_all(line.as_bytes())?;
+        self.hears(answer)
+    }
+
+    fn hears(&self, words: &str) -> Result<()> {
+        let heard = || self.process.stdout().contains(words) || self.process.stderr().contains(words);
+        ensure!(wait_until(SOON, heard), "no {words:?}: {}{}", self.process.stdout(), self.process.stderr());
         Ok(())
-    };
-    hears("Verify return code")?;
-    say.write_all(b"R\n")?;
-    hears("RENEGOTIATING")?;
-    say.write_all(b"renegotiated\n")?;
-    hears("detaitogener")?;
+    }
+}
+
+#[test]
+fn a_renegotiation_is_the_server_s_affair() -> Result<()> {
+    let peers = Peers::new("again")?;
+    let stage = &peers.stage;
+    let mut server = openssl_server(stage, &["-4", "-tls1_2", "-client_renegotiation"])?;
+    let mut client = Client::start(stage, NOWHERE[0], NAMES[0], &["-tls1_2"])?;
+    client.hears("Verify return code")?;
+    client.says("R\n", "RENEGOTIATING")?;
+    client.says("renegotiated\n", "detaitogener")?;
     ensure!(server.is_running());
+    Ok(())
+}
+
+#[test]
+fn a_second_hello_that_the_server_asks_for_is_carried() -> Result<()> {
+    // A key of another group than the client has sent one of (HelloRetryRequest: RFC 8446, section 4.1.4).
+    let peers = Peers::new("retry")?;
+    let stage = &peers.stage;
+    let _server = openssl_server(stage, &["-tls1_3", "-groups", "P-384"])?;
+    for (nowhere, name) in [(NOWHERE[0], NAMES[0]), (NOWHERE[1], NAMES[1])] {
+        let mut client = Client::start(stage, nowhere, name, &["-tls1_3", "-groups", "X25519:P-384", "-msg"])?;
+        client.says("retried\n", "deirter")?;
+        let said = client.process.stdout();
+        ensure!(said.matches("ClientHello").count() == 2, "{name}: {said}");
+    }
     Ok(())
 }
 
