@@ -1,7 +1,7 @@
 //! Faults under load, one after the other, and how long each lasts.
 
 use crate::load::{Client, Question};
-use crate::stage::{DENIED, DIRECT, SOON, Stage, limit_descriptors};
+use crate::stage::{DENIED, DENIED6, DIRECT, SOON, Stage, limit_descriptors};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -42,14 +42,16 @@ struct Load {
 
 impl Load {
     fn start(stage: &Stage) -> Load {
-        let named =
-            |node, name, status| Client::start(node, Question { to: SocketAddr::from((DENIED, 80)), name, status });
+        let named = |node, at: usize, name, status| {
+            let to = SocketAddr::from(([DENIED, DENIED6][at % 2], 80));
+            Client::start(node, Question { to, name, status })
+        };
         let direct =
             || Client::start(&stage.c, Question { to: SocketAddr::from((WEB, DIRECT)), name: "direct", status: 200 });
         Load {
-            named: (0..4).map(|_| named(&stage.a, "example.test", 200)).collect(),
-            other: vec![named(&stage.b, "example.test", 200)],
-            denied: (0..2).map(|_| named(&stage.a, "denied.test", 403)).collect(),
+            named: (0..4).map(|at| named(&stage.a, at, "example.test", 200)).collect(),
+            other: (0..2).map(|at| named(&stage.b, at, "example.test", 200)).collect(),
+            denied: (0..2).map(|at| named(&stage.a, at, "denied.test", 403)).collect(),
             direct: vec![direct(), direct()],
         }
     }
@@ -153,10 +155,12 @@ fn strike(sidecar: i32, signal: Signal) -> Result<Instant> {
 /// Nothing that sandboxes with names have sent has left the host: all of it is for the sidecar.
 fn nothing_left(stage: &Stage, wire: &mut Sniffer) -> Result<()> {
     for sandbox in [&stage.a, &stage.b] {
-        let seen = wire.count_from(sandbox.v4.into())?;
+        let seen = wire.count_from(sandbox.v4.into())? + wire.count_from(sandbox.v6.into())?;
         ensure!(seen == 0, "{seen} packets of {} left the host", sandbox.device);
     }
-    ensure!(wire.count_to(DENIED.into())? == 0, "somebody reached {DENIED}");
+    for denied in [DENIED, DENIED6] {
+        ensure!(wire.count_to(denied)? == 0, "somebody reached {denied}");
+    }
     ensure!(wire.count_to(WEB.into())? > 0, "the wire was not seen");
     Ok(())
 }

@@ -77,8 +77,10 @@ fn faults_of_the_sidecar_let_nothing_pass_and_last_no_second() -> Result<()> {
 fn kernel_and_sidecar_change_as_one() -> Result<()> {
     let _alone = alone();
     let swaps = number("NAME_SWAPS", 16)?;
-    swaps::run(swaps)?;
-    swaps::run_moves(swaps / 4)
+    swaps::run(swaps, &swaps::V4)?;
+    swaps::run(swaps / 4, &swaps::V6)?;
+    swaps::run_moves(swaps / 4, &swaps::V4)?;
+    swaps::run_moves(swaps / 4, &swaps::V6)
 }
 
 #[test]
@@ -166,7 +168,8 @@ fn the_sidecar_ends_with_the_daemon_even_when_it_stands_still() -> Result<()> {
         ensure!(stage.asks(&stage.a, "example.test").is_err() && stage.reaches_directly()?);
         stage.daemon.begin()?;
         ensure!(stage.asks(&stage.a, "example.test")? == 200 && stage.asks(&stage.a, "denied.test")? == 403);
-        ensure!(wire.count_from(stage.a.v4.into())? == 0, "something left the host");
+        let left = wire.count_from(stage.a.v4.into())? + wire.count_from(stage.a.v6.into())?;
+        ensure!(left == 0, "something left the host");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 const QUESTION: [u8; 8] = *b"question";
 
 /// A server on ports 80 (HTTP) and 443 (whatever comes is sent back) of an address. Lives as long as its process.
-pub(crate) fn serve(node: &Node, address: Ipv4Addr) -> Result<()> {
+pub(crate) fn serve(node: &Node, address: IpAddr) -> Result<()> {
     for port in [80, 443] {
         let listener = node.within(|| TcpListener::bind((address, port)))?.context("cannot listen")?;
         thread::spawn(move || {

@@ -3,11 +3,11 @@
 use crate::load::ask;
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use test_scenarios::{Daemon, document};
-use test_world::internet::{GOOGLE, WEB};
+use test_world::internet::{GOOGLE, WEB, WEB6};
 use test_world::{Dnsmasq, Nginx, Sandbox, World};
 
 /// How long something that must happen may take.
@@ -15,7 +15,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Where sandboxes believe that every name is: somebody is there, whom nobody may reach.
-pub(crate) const DENIED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
+pub(crate) const DENIED: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 99));
+/// The same of IPv6.
+pub(crate) const DENIED6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x99));
 /// Port of the web server that no name is judged on.
 pub(crate) const DIRECT: u16 = 8080;
 /// Names a fail point.
@@ -44,7 +46,9 @@ impl Stage {
     pub(crate) fn with(name: &str, program: Option<&Path>) -> Result<Stage> {
         let world = World::new(name)?;
         world.internet().add_address(DENIED)?;
-        let records = ["example.test", "other.test"].map(|name| (name, WEB.into()));
+        world.internet().add_address(DENIED6)?;
+        let names = ["example.test", "other.test"];
+        let records = names.map(|name| [(name, WEB.into()), (name, WEB6.into())]).concat();
         let daemon = Daemon::prepare(&world, "daemon", &format!("resolvers: [{GOOGLE}]\n"))?;
         let mut daemon = match program {
             Some(program) => daemon.with_program(program, "SANDBOX_FILTER_FAIL_POINT", &world.dir().join(ARM)),
