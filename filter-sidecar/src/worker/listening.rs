@@ -10,10 +10,13 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long to wait when there are no descriptors left.
 pub(super) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// That there are none is told no more often than this.
+const QUIET: Duration = Duration::from_secs(10);
 /// Connections that are taken before others have their turn.
 const AT_ONCE: usize = 64;
 
@@ -24,6 +27,8 @@ pub(super) struct Listener {
     take: Box<dyn Fn(OwnedFd) + Send + Sync>,
     /// It is not watched while there are no descriptors left.
     is_resting: AtomicBool,
+    /// When that was last told.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Listener {
@@ -36,7 +41,8 @@ impl Listener {
         // Connections inherit this: what is sent on is whole already, and what comes is acknowledged with the answer.
         set_tcp_nodelay(&socket, true)?;
         set_tcp_quickack(&socket, false)?;
-        Ok(Listener { whose: whose.to_owned(), socket, take: Box::new(take), is_resting: AtomicBool::default() })
+        let (whose, take) = (whose.to_owned(), Box::new(take));
+        Ok(Listener { whose, socket, take, is_resting: AtomicBool::default(), told: Mutex::default() })
     }
 
     /// Takes connections that are there.
@@ -51,6 +57,7 @@ impl Listener {
                 self.watch(epoll, number, if is_resting { EventFlags::empty() } else { EventFlags::IN })?;
                 if let Err(error) = &accepted
                     && is_resting
+                    && self.may_tell()
                 {
                     tracing::warn!(sandbox = self.whose, "connections cannot be taken: {error}");
                 }
@@ -62,6 +69,16 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Whether it has not been told for a while.
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = told.is_none_or(|told| told.elapsed() >= QUIET);
+        if may {
+            *told = Some(Instant::now());
+        }
+        may
     }
 
     fn watch(&self, epoll: &OwnedFd, number: u64, flags: EventFlags) -> Result<(), Errno> {

@@ -43,15 +43,15 @@ struct Load {
 impl Load {
     fn start(stage: &Stage) -> Load {
         let named = |node, at: usize, name, status| {
-            let to = SocketAddr::from(([DENIED, DENIED6][at % 2], 80));
+            let to = SocketAddr::from(([DENIED, DENIED6][at % 2], [80, 443][at / 2]));
             Client::start(node, Question { to, name, status })
         };
         let direct =
             || Client::start(&stage.c, Question { to: SocketAddr::from((WEB, DIRECT)), name: "direct", status: 200 });
         Load {
             named: (0..4).map(|at| named(&stage.a, at, "example.test", 200)).collect(),
-            other: (0..2).map(|at| named(&stage.b, at, "example.test", 200)).collect(),
-            denied: (0..2).map(|at| named(&stage.a, at, "denied.test", 403)).collect(),
+            other: [0, 3].map(|at| named(&stage.b, at, "example.test", 200)).into(),
+            denied: (0..4).map(|at| named(&stage.a, at, "denied.test", 403)).collect(),
             direct: vec![direct(), direct()],
         }
     }

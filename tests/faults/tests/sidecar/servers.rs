@@ -186,7 +186,7 @@ impl Shared {
 }
 
 /// A `ClientHello` with a name (RFC 8446, section 4.1.2; RFC 6066, section 3).
-fn hello(name: &str) -> Vec<u8> {
+pub(crate) fn hello(name: &str) -> Vec<u8> {
     let with_length = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
     let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &with_length(body)].concat();
     let host = [&[0][..], &with_length(name.as_bytes())].concat();
