@@ -65,7 +65,10 @@ impl Sidecar {
             }
             // Who carries connections is asked as well.
             Order::Beat => {
-                self.runtime.block_on(self.runtime.spawn(async {})).context("nothing is carried any more")?
+                self.runtime.block_on(self.runtime.spawn(async {})).context("nothing is carried any more")?;
+                if let Some(common) = &self.common {
+                    common.workers.answer().context("nothing is carried any more")?;
+                }
             }
             Order::Begin { slot, id } => {
                 ensure!(descriptors.len() == 2, "its listeners did not arrive: there are no descriptors left");

@@ -14,14 +14,15 @@ use listening::Listener;
 pub(crate) use listening::Listening;
 pub(crate) use pair::{Pair, Socket};
 use pairs::Pairs;
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -68,6 +69,19 @@ impl Workers {
         Listening::begin(self.next(), Listener::new(whose, listener, take)?)
     }
 
+    /// Waits until each of them has shown that it is awake.
+    pub(crate) fn answer(&self) -> io::Result<()> {
+        let (awake, answers) = channel();
+        for worker in &self.workers {
+            worker.asked.lock().unwrap_or_else(PoisonError::into_inner).push(awake.clone());
+            rustix::io::write(&worker.bell, &1_u64.to_ne_bytes())?;
+        }
+        drop(awake);
+        // Each says one word; the last one ends it.
+        answers.iter().for_each(drop);
+        Ok(())
+    }
+
     fn next(&self) -> &Arc<Worker> {
         &self.workers[self.turn.fetch_add(1, Ordering::Relaxed) % self.workers.len()]
     }
@@ -78,12 +92,24 @@ struct Worker {
     pairs: Pairs,
     listeners: Mutex<HashMap<u64, Arc<Listener>>>,
     next_listener: AtomicU64,
+    /// Wakes it up to answer who has asked.
+    bell: OwnedFd,
+    asked: Mutex<Vec<Sender<()>>>,
 }
 
 impl Worker {
     fn new() -> io::Result<Worker> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Worker { epoll, pairs: Pairs::default(), listeners: Mutex::default(), next_listener: AtomicU64::default() })
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &bell, EventData::new_u64(Number::Bell.word()), EventFlags::IN)?;
+        Ok(Worker {
+            epoll,
+            pairs: Pairs::default(),
+            listeners: Mutex::default(),
+            next_listener: AtomicU64::default(),
+            bell,
+            asked: Mutex::default(),
+        })
     }
 
     fn run(&self, runtime: &Handle) {
@@ -110,11 +136,21 @@ impl Worker {
             }
             for event in happened {
                 match Number::of(event.data.u64()) {
+                    Number::Bell => self.wake(),
                     Number::Listener(listener) => self.accept(listener, &mut resting),
                     Number::End(pair, end) => self.pairs.look(&self.epoll, pair, Some((end, event.flags)), &mut left),
                 }
             }
             self.pairs.give_up();
+        }
+    }
+
+    fn wake(&self) {
+        // It has rung, or another one has heard it.
+        rustix::io::read(&self.bell, &mut [0; 8]).ok();
+        for awake in self.asked.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // Who has asked may be gone.
+            awake.send(()).ok();
         }
     }
 
@@ -129,16 +165,20 @@ impl Worker {
 
 /// What an event is about, as one word.
 enum Number {
+    Bell,
     Listener(u64),
     /// A pair, and which of its ends.
     End(u64, usize),
 }
 
 impl Number {
+    const BELL: u64 = u64::MAX;
     const LISTENER: u64 = 1 << 63;
 
     fn of(word: u64) -> Number {
-        if word & Number::LISTENER != 0 {
+        if word == Number::BELL {
+            Number::Bell
+        } else if word & Number::LISTENER != 0 {
             Number::Listener(word & !Number::LISTENER)
         } else {
             Number::End(word >> 1, (word & 1) as usize)
@@ -147,6 +187,7 @@ impl Number {
 
     fn word(&self) -> u64 {
         match self {
+            Number::Bell => Number::BELL,
             Number::Listener(listener) => listener | Number::LISTENER,
             Number::End(pair, end) => pair << 1 | *end as u64,
         }

@@ -144,3 +144,27 @@ fn a_listener_that_nobody_holds_is_left_alone() {
     same.set_nonblocking(true).unwrap();
     same.accept().expect("it is still there");
 }
+
+#[test]
+fn who_is_awake_answers_and_who_is_not_does_not() {
+    let runtime = Runtime::new().unwrap();
+    let workers = Arc::new(Workers::start(1, runtime.handle()).unwrap());
+    workers.answer().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let ((stuck, is_stuck), (free, is_free)) = (channel(), channel::<()>());
+    let is_free = std::sync::Mutex::new(is_free);
+    let take = move |_| {
+        stuck.send(()).unwrap();
+        assert!(is_free.lock().unwrap().recv().is_err(), "nothing is said: it ends");
+    };
+    let _held = workers.listen("test", listener, take).unwrap();
+    let _connection = TcpStream::connect(address).unwrap();
+    is_stuck.recv_timeout(PATIENCE).unwrap();
+    let (answered, answers) = channel();
+    let asking = workers.clone();
+    thread::spawn(move || answered.send(asking.answer().is_ok()));
+    assert!(answers.recv_timeout(Duration::from_millis(100)).is_err(), "it is stuck");
+    drop(free);
+    assert!(answers.recv_timeout(PATIENCE).unwrap());
+}
