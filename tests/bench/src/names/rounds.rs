@@ -1,6 +1,6 @@
 //! Every way is measured in every round, in a new order each time; places are built anew a few times.
 
-use super::load;
+use super::load::{self, Aim};
 use super::place::Place;
 use super::server::Manner;
 use crate::probe;
@@ -9,14 +9,16 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What is measured of a way, and how long at a time.
-const SLICE: [(Measure, Duration); 3] = [
-    (Measure::Connections, Duration::from_millis(200)),
-    (Measure::Bulk, Duration::from_millis(120)),
-    (Measure::Paced, Duration::from_millis(200)),
-];
-/// Slices of which the quietest counts at half load: a host that gives the CPU to others for some milliseconds would be what is measured.
-const QUIET: usize = 5;
+/// What is measured of a way once in a round, and how long at a time.
+const SLICES: [(Measure, Duration); 2] =
+    [(Measure::Connections, Duration::from_millis(200)), (Measure::Bulk, Duration::from_millis(120))];
+/// A slice at half load, so short that most hosts leave it alone: one that gives the CPU to others for some milliseconds would be what is
+/// measured.
+const PACED: Duration = Duration::from_millis(40);
+/// Slices of each way in a round at half load, by turns.
+const TURNS: usize = 15;
+/// So many of them count, the quietest.
+const QUIETEST: usize = 5;
 /// Rounds of a block, at the least.
 const FEWEST: u32 = 3;
 /// The time between connections at half load is so many times what a connection takes on the slowest way.
@@ -64,53 +66,66 @@ fn rounds(
     let mut ways: Vec<&str> = Place::ways().collect();
     let mut slowest: f64 = 0.0;
     for way in &ways {
-        let alone = one(place, way, Measure::Connections, Duration::from_millis(50), Duration::ZERO)?;
+        let alone = one(place, way, Measure::Connections, Duration::from_millis(50))?;
         slowest = slowest.max(alone[0].1);
     }
     let every = HALF * Duration::from_nanos(slowest as u64);
     let mut round = 0;
     while Instant::now() < until || round < FEWEST {
         round += 1;
-        for (measure, slice) in SLICE {
+        for (measure, slice) in SLICES {
             random.shuffle(&mut ways);
             for way in &ways {
-                for (measure, value) in one(place, way, measure, slice, every)? {
+                for (measure, value) in one(place, way, measure, slice)? {
                     found.entry((measure, *way)).or_default().push(value);
                 }
             }
+        }
+        let mut paced: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+        for _ in 0..TURNS {
+            random.shuffle(&mut ways);
+            for way in &ways {
+                let times = inside(place, way, Manner::Close, |aim| load::paced(aim, every, PACED))?;
+                paced.entry(way).or_default().push(times);
+            }
+        }
+        for (way, slices) in paced {
+            found.entry((Measure::Paced, way)).or_default().push(percentile(quietest(slices)));
         }
     }
     Ok(found)
 }
 
 /// Measures a way once.
-fn one(
-    place: &Place,
-    way: &'static str,
-    measure: Measure,
-    slice: Duration,
-    every: Duration,
-) -> Result<Vec<(Measure, f64)>> {
-    place.server.set(if measure == Measure::Bulk { Manner::Pour } else { Manner::Close });
+fn one(place: &Place, way: &'static str, measure: Measure, slice: Duration) -> Result<Vec<(Measure, f64)>> {
+    if measure == Measure::Bulk {
+        return Ok(vec![(measure, inside(place, way, Manner::Pour, |aim| load::bulk(aim, slice))?)]);
+    }
+    inside(place, way, Manner::Close, |aim| {
+        let before = place.cpu_time(way)?;
+        let made = load::connections(aim, slice)?;
+        let work = (place.cpu_time(way)? - before) / f64::from(made.count);
+        Ok(vec![(Measure::Connections, made.each), (Measure::Work, work)])
+    })
+}
+
+/// Runs the client of a way, on the CPU that is measured.
+fn inside<T: Send>(place: &Place, way: &str, server: Manner, load: impl FnOnce(Aim<'_>) -> Result<T> + Send) -> Result<T> {
+    place.server.set(server);
     let (client, aim) = place.way(way);
-    let inside = || {
+    let pinned = || {
         probe::stay()?;
-        match measure {
-            Measure::Connections | Measure::Work => {
-                let before = place.cpu_time(way)?;
-                let made = load::connections(aim, slice)?;
-                let work = (place.cpu_time(way)? - before) / f64::from(made.count);
-                Ok(vec![(Measure::Connections, made.each), (Measure::Work, work)])
-            }
-            Measure::Bulk => Ok(vec![(measure, load::bulk(aim, slice)?)]),
-            Measure::Paced => {
-                let of_each = (0..QUIET).map(|_| load::paced(aim, every, slice).map(percentile));
-                let quietest = of_each.collect::<Result<Vec<_>>>()?.into_iter().fold(f64::INFINITY, f64::min);
-                Ok(vec![(measure, quietest)])
-            }
-        }
+        load(aim)
     };
-    client.netns.within(inside).with_context(|| format!("{measure:?}: {way}"))
+    client.netns.within(pinned).with_context(|| format!("the way {way}"))
+}
+
+/// The times of the quietest slices.
+fn quietest(mut slices: Vec<Vec<f64>>) -> Vec<f64> {
+    let longest = |times: &Vec<f64>| times.iter().copied().fold(0.0, f64::max);
+    slices.sort_by(|one, other| longest(one).total_cmp(&longest(other)));
+    slices.truncate(QUIETEST);
+    slices.concat()
 }
 
 /// What 99 of 100 are below.

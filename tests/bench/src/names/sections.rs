@@ -83,8 +83,9 @@ fn paced(measured: &Measured) -> Section {
     Section::new("At half load")
         .text(
             "Connections that begin at fixed times, with twice the time between them that one takes on the slowest way when as many as can be \
-             are made: the time from when it was to begin until its end, below which 99 of 100 are, less that of a direct connection. Of \
-             five slices in a row the quietest counts, for each way alike: a host that gives the CPU to others now and then is not what is asked for.",
+             are made: the time from when it was to begin until its end, below which 99 of 100 are, less that of a direct connection. Each \
+             way has 15 slices of 40 ms in a round, by turns, and the quietest five count, for each way alike: a host that gives the CPU to \
+             others now and then is not what is asked for.",
         )
         .figure(Figure::new("a direct connection", Unit::Nanoseconds, estimate(&[&direct], |medians| medians[0])))
         .figure(Figure::new("the same again", Unit::Nanoseconds, of(AGAIN)).note("less the mean of both: what cannot be told apart"))

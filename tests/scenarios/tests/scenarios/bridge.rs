@@ -23,7 +23,12 @@ struct Bridge {
 
 impl Bridge {
     fn new(name: &str) -> Result<Bridge> {
-        let config = format!("resolvers: [\"{GOOGLE}\"]\n");
+        Bridge::with(name, "")
+    }
+
+    /// One with more of the operator's configuration.
+    fn with(name: &str, config: &str) -> Result<Bridge> {
+        let config = format!("resolvers: [\"{GOOGLE}\"]\n{config}");
         let stage = Stage::with(name, &Setup { config: &config, resolvers: &[GOOGLE.into()], ..Setup::default() })?;
         let (one, two) = (stage.world.node("one")?, stage.world.node("two")?);
         let host = stage.world.host();
@@ -191,6 +196,34 @@ fn named(bridge: &Bridge) -> Result<()> {
     }
     assert_eq!(bridge.counted(Reason::SidecarUnavailable)?, 0);
     apply("", "").map(drop)
+}
+
+#[test]
+fn what_hands_over_on_the_bridge_is_restored() -> Result<()> {
+    let bridge = Bridge::with("bridgetorn", "hook: clsact\n")?;
+    let host = bridge.stage.world.host();
+    bridge.stage.daemon.apply(
+        "version: 1\nid: port2\nattach: { interface: port2 }\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
+         network: { denyOut: [\"0.0.0.0/0\"], allowOut: [example.test] }\n",
+    )?;
+    let nowhere = address("203.0.113.99");
+    let is_served = || get_named(&bridge.one, "http", "example.test", nowhere).is_ok_and(|got| got.0 == 0);
+    let is_there = || {
+        let shown = host.run(&["tc", "filter", "show", "dev", "br0", "ingress"]);
+        shown.is_ok_and(|shown| shown.stdout.contains("from_bridge"))
+    };
+    assert!(is_served() && is_there());
+    let mut wire = host.sniff("up0")?;
+    for tear in [&["tc", "filter", "del", "dev", "br0", "ingress"][..], &["tc", "qdisc", "del", "dev", "br0", "clsact"]] {
+        host.run(tear)?.ok()?;
+        let began = Instant::now();
+        assert!(wait_until(SOON, is_there), "{tear:?}");
+        println!("{tear:?}: mended after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(1500), "{tear:?}: {:?}", began.elapsed());
+        assert!(is_served(), "{tear:?}");
+    }
+    assert_eq!(wire.count_to(nowhere)?, 0, "what nobody took has left");
+    Ok(())
 }
 
 #[test]

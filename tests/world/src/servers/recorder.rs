@@ -46,11 +46,11 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    connections: Mutex<Vec<(TcpStream, Heard)>>,
+    connections: Mutex<Vec<(Arc<TcpStream>, Heard)>>,
 }
 
 impl Shared {
-    fn connections(&self) -> MutexGuard<'_, Vec<(TcpStream, Heard)>> {
+    fn connections(&self) -> MutexGuard<'_, Vec<(Arc<TcpStream>, Heard)>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,16 +115,17 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn record(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+fn record(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(LIFE))?;
     let at = stream.local_addr()?.ip().to_canonical();
-    let other = stream.try_clone()?;
+    let stream = Arc::new(stream);
     let number = {
         let mut connections = shared.connections();
-        connections.push((other, Heard { at, bytes: Vec::new() }));
+        connections.push((stream.clone(), Heard { at, bytes: Vec::new() }));
         connections.len() - 1
     };
+    let mut stream = &*stream;
     let (mut bytes, mut first) = (vec![0; 16 << 10], true);
     // Who comes between the last look for connections and the end of all is not waited for.
     while !shared.stop.load(Ordering::Relaxed) {
