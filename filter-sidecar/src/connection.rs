@@ -2,18 +2,15 @@
 
 use crate::places::{Place, Unjudged};
 use crate::sandbox::{Shared, cut};
+use crate::worker::Task;
 use crate::{http, opaque, tls};
 use filter_core::Reason;
 use rustix::net::getsockname;
 use rustix::net::sockopt::set_tcp_quickack;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 
 /// A connection, before it is judged.
 pub(crate) struct Arrived {
@@ -25,21 +22,9 @@ pub(crate) struct Arrived {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Who takes the connections of a sandbox's, without waiting: what must wait becomes a task. They end with this.
-pub(crate) fn taker(shared: Arc<Shared>, runtime: Handle) -> impl Fn(OwnedFd) + Send + Sync {
-    let waiting = Mutex::new(JoinSet::new());
-    move |client| {
-        let mut connection = Box::pin(take(client, shared.clone()));
-        // Most are judged at once. Whatever goes wrong with one, others are taken.
-        let begun =
-            catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
-        if let Ok(Poll::Pending) = begun {
-            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those that have ended hold next to nothing: nobody is woken for them.
-            while waiting.try_join_next().is_some() {}
-            waiting.spawn_on(connection, &runtime);
-        }
-    }
+/// What is to be done about each connection of a sandbox's.
+pub(crate) fn taker(shared: Arc<Shared>) -> impl Fn(OwnedFd) -> Task + Send + Sync {
+    move |client| Box::pin(take(client, shared.clone()))
 }
 
 /// Serves a connection, if the sandbox has room for it.

@@ -234,7 +234,7 @@ impl Sandbox {
         self.shared.switch(policy);
         self.shared.is_settled.send_replace(true);
         for listener in self.waiting.drain(..) {
-            let take = connection::taker(self.shared.clone(), self.runtime.clone());
+            let take = connection::taker(self.shared.clone());
             self.listening.push(self.shared.workers().listen(&self.shared.id, listener, take).context("a listener")?);
         }
         Ok(())

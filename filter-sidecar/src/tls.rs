@@ -8,7 +8,7 @@ use crate::policy::Target;
 use crate::refusal::Refusal;
 use crate::sandbox::{Shared, cut};
 use crate::stream::{read_at_once, read_some};
-use crate::worker::Pair;
+use crate::worker::{Pair, more_comes};
 use filter_core::Reason;
 use filter_policy::names::Name;
 use std::io;
@@ -23,6 +23,8 @@ use tokio::time::timeout;
 pub(crate) const PORT: u16 = 443;
 /// How long a client may be silent where the lists allow its connection whatever it says.
 const SILENCE: Duration = Duration::from_millis(300);
+/// Most hellos come in a packet or two; who comes in more pieces than this is waited for with a limit of time.
+const PIECES: usize = 4;
 /// Descriptions of alerts (RFC 8446, section 6).
 const ACCESS_DENIED: u8 = 49;
 const INTERNAL_ERROR: u8 = 80;
@@ -36,11 +38,11 @@ pub(crate) async fn serve(arrived: Arrived) {
     let may_be_silent = shared.policy().lets_out(to.ip());
     let patience = if may_be_silent { SILENCE.min(shared.limits().patience()) } else { shared.limits().patience() };
     let mut bytes = Vec::new();
-    let Ok((client, hello)) = hello(client, &mut bytes, patience).await else { return };
+    let Ok((client, hello)) = hello(Arc::new(client), &mut bytes, patience).await else { return };
     drop(unjudged);
     let (refusal, name, client) = match dial(&shared, to, hello).await {
         Ok((target, name, server)) => {
-            let (client, socket) = (Arc::new(client), Arc::new(server.socket));
+            let socket = Arc::new(server.socket);
             match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
                 Some(admitted) => {
                     let pair = Pair::new([client, socket], bytes, (admitted, place, server.place));
@@ -51,7 +53,7 @@ pub(crate) async fn serve(arrived: Arrived) {
                 None => (Refusal::Denied(Reason::NameDenied), name, Arc::into_inner(client)),
             }
         }
-        Err((refusal, name)) => (refusal, name, Some(client)),
+        Err((refusal, name)) => (refusal, name, Arc::into_inner(client)),
     };
     let Some(client) = client else { return };
     let description = match refusal {
@@ -105,18 +107,23 @@ async fn dial(
 
 /// Reads a hello, and what comes with it; tells the name that it asks for.
 async fn hello(
-    client: OwnedFd,
+    client: Arc<OwnedFd>,
     bytes: &mut Vec<u8>,
     patience: Duration,
-) -> io::Result<(OwnedFd, Result<Option<String>, Reason>)> {
+) -> io::Result<(Arc<OwnedFd>, Result<Option<String>, Reason>)> {
     let mut reader = HelloReader::default();
-    // All of it may be there already.
-    let begun = read_at_once(&client, bytes).map_or(Progress::More, |read| look(read, bytes, &mut reader));
-    match begun {
-        Progress::Hello { name } => Ok((client, Ok(name))),
-        Progress::Refused(reason) => Ok((client, Err(reason))),
-        Progress::More => Box::pin(rest(client, bytes, reader, patience)).await,
+    for _ in 0..PIECES {
+        // All of it may be there already.
+        match read_at_once(&client, bytes).map_or(Progress::More, |read| look(read, bytes, &mut reader)) {
+            Progress::Hello { name } => return Ok((client, Ok(name))),
+            Progress::Refused(reason) => return Ok((client, Err(reason))),
+            Progress::More if more_comes(&client).await => {}
+            Progress::More => break,
+        }
     }
+    let client = Arc::into_inner(client).ok_or(io::ErrorKind::ResourceBusy)?;
+    let (client, hello) = Box::pin(rest(client, bytes, reader, patience)).await?;
+    Ok((Arc::new(client), hello))
 }
 
 /// Waits for the rest of a hello.

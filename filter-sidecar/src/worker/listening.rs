@@ -1,5 +1,6 @@
 //! Listeners whose connections are taken.
 
+use super::waiting::Task;
 use super::{Number, Worker};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -12,6 +13,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 /// How long to wait when there are no descriptors left.
 pub(super) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -24,7 +27,9 @@ const AT_ONCE: usize = 64;
 pub(super) struct Listener {
     whose: String,
     socket: TcpListener,
-    take: Box<dyn Fn(OwnedFd) + Send + Sync>,
+    take: Box<dyn Fn(OwnedFd) -> Task + Send + Sync>,
+    /// What the runtime does about its connections; that ends with this.
+    handed_on: Mutex<JoinSet<()>>,
     /// It is not watched while there are no descriptors left.
     is_resting: AtomicBool,
     /// When that was last told.
@@ -35,21 +40,30 @@ impl Listener {
     pub(super) fn new(
         whose: &str,
         socket: TcpListener,
-        take: impl Fn(OwnedFd) + Send + Sync + 'static,
+        take: impl Fn(OwnedFd) -> Task + Send + Sync + 'static,
     ) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         // Connections inherit this: what is sent on is whole already, and what comes is acknowledged with the answer.
         set_tcp_nodelay(&socket, true)?;
         set_tcp_quickack(&socket, false)?;
         let (whose, take) = (whose.to_owned(), Box::new(take));
-        Ok(Listener { whose, socket, take, is_resting: AtomicBool::default(), told: Mutex::default() })
+        let (handed_on, is_resting, told) = Default::default();
+        Ok(Listener { whose, socket, take, handed_on, is_resting, told })
     }
 
-    /// Takes connections that are there.
+    /// Has the runtime go on with what must wait.
+    pub(super) fn hand_on(&self, task: Task, runtime: &Handle) {
+        let mut handed_on = self.handed_on.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended hold next to nothing: nobody is woken for them.
+        while handed_on.try_join_next().is_some() {}
+        handed_on.spawn_on(task, runtime);
+    }
+
+    /// Takes connections that are there, and has each begun.
     ///
     /// # Errors
     /// When there is no taking any: nothing will be heard of the listener until this is tried again.
-    pub(super) fn accept(&self, epoll: &OwnedFd, number: u64) -> Result<(), Errno> {
+    pub(super) fn accept(&self, epoll: &OwnedFd, number: u64, mut begin: impl FnMut(Task)) -> Result<(), Errno> {
         for _ in 0..AT_ONCE {
             let accepted = accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
             let is_resting = !matches!(accepted, Ok(_) | Err(Errno::AGAIN));
@@ -63,7 +77,7 @@ impl Listener {
                 }
             }
             match accepted {
-                Ok(client) => (self.take)(client),
+                Ok(client) => begin((self.take)(client)),
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error),
             }

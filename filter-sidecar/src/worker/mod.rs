@@ -9,9 +9,11 @@ mod pair;
 mod pairs;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use listening::Listener;
 pub(crate) use listening::Listening;
+use pair::Side;
 pub(crate) use pair::{Pair, Socket};
 use pairs::Pairs;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -23,10 +25,12 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use waiting::{Inside, Waiting};
+pub(crate) use waiting::{Task, more_comes};
 
 /// After so long a server will not answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,25 +50,32 @@ impl Workers {
     /// So many that work side by side, for as long as the process is there. What must wait goes to the runtime.
     pub(crate) fn start(count: usize, runtime: &Handle) -> io::Result<Workers> {
         let workers: Vec<_> = (0..count.max(1)).map(|_| Worker::new().map(Arc::new)).collect::<Result<_, _>>()?;
-        for worker in &workers {
+        for (number, worker) in workers.iter().enumerate() {
             let (worker, runtime) = (worker.clone(), runtime.clone());
-            thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run(&runtime))?;
+            thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run(number, &runtime))?;
         }
         Ok(Workers { workers, turn: AtomicUsize::default() })
     }
 
     /// Carries for two sockets until both have ended, or one is broken: then the other one hears of it by a reset.
-    pub(crate) fn carry(&self, pair: Pair) {
-        let worker = self.next();
+    pub(crate) fn carry(&self, mut pair: Pair) {
+        let mut worker = self.next();
+        // Who knows the client already has less to do, unless he has more to do than others.
+        if let Some(number) = waiting::has_waited_for(pair.end(Side::Client))
+            && self.workers[number].pairs.count() <= worker.pairs.count()
+        {
+            worker = &self.workers[number];
+            pair.client_is_known();
+        }
         worker.pairs.add(&worker.epoll, pair);
     }
 
-    /// Takes the connections of somebody's listener, for as long as what is returned is held: `take` must not wait.
+    /// Takes the connections of somebody's listener, for as long as what is returned is held: `take` tells what is to be done about each.
     pub(crate) fn listen(
         &self,
         whose: &str,
         listener: TcpListener,
-        take: impl Fn(OwnedFd) + Send + Sync + 'static,
+        take: impl Fn(OwnedFd) -> Task + Send + Sync + 'static,
     ) -> io::Result<Listening> {
         Listening::begin(self.next(), Listener::new(whose, listener, take)?)
     }
@@ -112,16 +123,19 @@ impl Worker {
         })
     }
 
-    fn run(&self, runtime: &Handle) {
+    fn run(&self, number: usize, runtime: &Handle) {
         let _essential = Essential;
-        let _inside = runtime.enter();
+        let _entered = runtime.enter();
+        let inside = Inside { number, epoll: &self.epoll, runtime };
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
-        let (mut left, mut resting) = (Vec::new(), Vec::new());
+        let (mut left, mut resting, mut waiting) = (Vec::new(), Vec::new(), Waiting::default());
         loop {
             let patience = if !left.is_empty() {
                 &AT_ONCE
             } else if !resting.is_empty() {
                 &listening::REST
+            } else if !waiting.is_empty() {
+                &waiting::PATIENCE
             } else {
                 &TICK
             };
@@ -132,16 +146,18 @@ impl Worker {
                 self.pairs.look(&self.epoll, number, None, &mut left);
             }
             for listener in std::mem::take(&mut resting) {
-                self.accept(listener, &mut resting);
+                self.accept(listener, &inside, &mut waiting, &mut resting);
             }
             for event in happened {
                 match Number::of(event.data.u64()) {
                     Number::Bell => self.wake(),
-                    Number::Listener(listener) => self.accept(listener, &mut resting),
+                    Number::Listener(listener) => self.accept(listener, &inside, &mut waiting, &mut resting),
+                    Number::Waiting(number) => waiting.look(&inside, number),
                     Number::End(pair, end) => self.pairs.look(&self.epoll, pair, Some((end, event.flags)), &mut left),
                 }
             }
             self.pairs.give_up();
+            waiting.leave(&inside);
         }
     }
 
@@ -155,9 +171,11 @@ impl Worker {
     }
 
     /// Takes what has come to a listener. One that cannot take any rests for a while.
-    fn accept(&self, number: u64, resting: &mut Vec<u64>) {
+    fn accept(&self, number: u64, inside: &Inside<'_>, waiting: &mut Waiting, resting: &mut Vec<u64>) {
         let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
-        if listener.is_some_and(|listener| listener.accept(&self.epoll, number).is_err()) {
+        let Some(listener) = listener else { return };
+        let begin = |task| waiting.go_on(inside, &listener, task, Weak::new());
+        if listener.accept(&self.epoll, number, begin).is_err() {
             resting.push(number);
         }
     }
@@ -167,6 +185,8 @@ impl Worker {
 enum Number {
     Bell,
     Listener(u64),
+    /// A connection that waits for its client.
+    Waiting(u64),
     /// A pair, and which of its ends.
     End(u64, usize),
 }
@@ -174,12 +194,15 @@ enum Number {
 impl Number {
     const BELL: u64 = u64::MAX;
     const LISTENER: u64 = 1 << 63;
+    const WAITING: u64 = 1 << 62;
 
     fn of(word: u64) -> Number {
         if word == Number::BELL {
             Number::Bell
         } else if word & Number::LISTENER != 0 {
             Number::Listener(word & !Number::LISTENER)
+        } else if word & Number::WAITING != 0 {
+            Number::Waiting(word & !Number::WAITING)
         } else {
             Number::End(word >> 1, (word & 1) as usize)
         }
@@ -189,6 +212,7 @@ impl Number {
         match self {
             Number::Bell => Number::BELL,
             Number::Listener(listener) => listener | Number::LISTENER,
+            Number::Waiting(waiting) => waiting | Number::WAITING,
             Number::End(pair, end) => pair << 1 | *end as u64,
         }
     }

@@ -76,6 +76,11 @@ impl Pair {
         Pair { is_connecting: true, last_words, ..self }
     }
 
+    /// The epoll that it comes to knows the client's socket already.
+    pub(super) fn client_is_known(&mut self) {
+        self.watched[Side::Client as usize] = EventFlags::IN;
+    }
+
     /// Whether the server has not taken the connection yet.
     pub(super) fn is_connecting(&self) -> bool {
         self.is_connecting
@@ -122,7 +127,11 @@ impl Pair {
             let data = EventData::new_u64(Number::End(number, side).word());
             match watched {
                 same if same == wanted => {}
-                none if none.is_empty() => epoll::add(epoll, &self.ends[side], data, wanted)?,
+                none if none.is_empty() => match epoll::add(epoll, &self.ends[side], data, wanted) {
+                    // Its client was waited for here.
+                    Err(Errno::EXIST) => epoll::modify(epoll, &self.ends[side], data, wanted)?,
+                    added => added?,
+                },
                 _ => epoll::modify(epoll, &self.ends[side], data, wanted)?,
             }
             self.watched[side] = wanted;

@@ -28,6 +28,11 @@ impl Pairs {
         self.0.lock().expect("no panic under the lock")
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.state().pairs.len()
+    }
+
     /// Carries for a pair from now on.
     pub(super) fn add(&self, epoll: &OwnedFd, mut pair: Pair) {
         // What it begins with may be said at once.

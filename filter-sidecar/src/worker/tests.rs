@@ -1,12 +1,13 @@
 //! Carrying between sockets of loopback.
 
 use super::pair::Socket;
-use super::{Pair, Workers};
+use super::{Pair, Task, Workers, more_comes};
+use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -133,7 +134,10 @@ fn a_listener_that_nobody_holds_is_left_alone() {
     let (taken, takes) = channel();
     let take = |which: &'static str| {
         let taken = taken.clone();
-        move |client: OwnedFd| taken.send((which, client)).unwrap()
+        move |client: OwnedFd| -> Task {
+            taken.send((which, client)).unwrap();
+            Box::pin(async {})
+        }
     };
     // Who has given it has it as well.
     let same = ended.try_clone().unwrap();
@@ -146,6 +150,62 @@ fn a_listener_that_nobody_holds_is_left_alone() {
 }
 
 #[test]
+fn a_client_is_waited_for_where_it_was_taken_and_a_slow_one_by_the_runtime() {
+    let runtime = Runtime::new().unwrap();
+    let workers = Workers::start(1, runtime.handle()).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (gone_on, goes_on) = channel();
+    let take = move |client: OwnedFd| -> Task {
+        let gone_on = gone_on.clone();
+        Box::pin(async move {
+            let has_come = more_comes(&Arc::new(client)).await;
+            gone_on.send((has_come, thread::current().name() == Some("worker"))).unwrap();
+        })
+    };
+    let _held = workers.listen("test", listener, take).unwrap();
+    let _silent = TcpStream::connect(address).unwrap();
+    assert_eq!(goes_on.recv_timeout(PATIENCE).unwrap(), (false, false));
+    let is_waited_for = || {
+        TcpStream::connect(address).unwrap().write_all(b"a moment later").unwrap();
+        goes_on.recv_timeout(PATIENCE).unwrap() == (true, true)
+    };
+    // A machine that is busy elsewhere may let a moment pass.
+    assert!((0..10).any(|_| is_waited_for()));
+}
+
+#[test]
+fn who_waits_ends_with_the_listener() {
+    struct Ends(Sender<()>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.send(()).ok();
+        }
+    }
+    let runtime = Runtime::new().unwrap();
+    let workers = Workers::start(1, runtime.handle()).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let ((taken, takes), (ended, ends)) = (channel(), channel());
+    let take = move |client: OwnedFd| -> Task {
+        let (taken, ends) = (taken.clone(), Ends(ended.clone()));
+        Box::pin(async move {
+            taken.send(()).unwrap();
+            more_comes(&Arc::new(client)).await;
+            pending::<()>().await;
+            drop(ends);
+        })
+    };
+    let held = workers.listen("test", listener, take).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    takes.recv_timeout(PATIENCE).unwrap();
+    drop(held);
+    ends.recv_timeout(PATIENCE).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
 fn who_is_awake_answers_and_who_is_not_does_not() {
     let runtime = Runtime::new().unwrap();
     let workers = Arc::new(Workers::start(1, runtime.handle()).unwrap());
@@ -154,9 +214,10 @@ fn who_is_awake_answers_and_who_is_not_does_not() {
     let address = listener.local_addr().unwrap();
     let ((stuck, is_stuck), (free, is_free)) = (channel(), channel::<()>());
     let is_free = std::sync::Mutex::new(is_free);
-    let take = move |_| {
+    let take = move |_| -> Task {
         stuck.send(()).unwrap();
         assert!(is_free.lock().unwrap().recv().is_err(), "nothing is said: it ends");
+        Box::pin(async {})
     };
     let _held = workers.listen("test", listener, take).unwrap();
     let _connection = TcpStream::connect(address).unwrap();

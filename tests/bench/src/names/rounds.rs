@@ -110,7 +110,12 @@ fn one(place: &Place, way: &'static str, measure: Measure, slice: Duration) -> R
 }
 
 /// Runs the client of a way, on the CPU that is measured.
-fn inside<T: Send>(place: &Place, way: &str, server: Manner, load: impl FnOnce(Aim<'_>) -> Result<T> + Send) -> Result<T> {
+fn inside<T: Send>(
+    place: &Place,
+    way: &str,
+    server: Manner,
+    load: impl FnOnce(Aim<'_>) -> Result<T> + Send,
+) -> Result<T> {
     place.server.set(server);
     let (client, aim) = place.way(way);
     let pinned = || {

@@ -214,7 +214,8 @@ fn what_hands_over_on_the_bridge_is_restored() -> Result<()> {
     };
     assert!(is_served() && is_there());
     let mut wire = host.sniff("up0")?;
-    for tear in [&["tc", "filter", "del", "dev", "br0", "ingress"][..], &["tc", "qdisc", "del", "dev", "br0", "clsact"]] {
+    for tear in [&["tc", "filter", "del", "dev", "br0", "ingress"][..], &["tc", "qdisc", "del", "dev", "br0", "clsact"]]
+    {
         host.run(tear)?.ok()?;
         let began = Instant::now();
         assert!(wait_until(SOON, is_there), "{tear:?}");

@@ -13,10 +13,8 @@ use test_world::internet::{GOOGLE, WEB};
 use test_world::{Node, poll, wait_until};
 
 /// Where the sandboxes believe that names are, by each family; nobody is there.
-const NOWHERE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 99)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x99)),
-];
+const NOWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 99)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x99))];
 /// Where they ask from.
 const PORT: u16 = 40_000;
 

@@ -166,7 +166,8 @@ fn ten_thousand_held_connections_hinder_nobody() -> Result<()> {
         stream.write_all(bytes)?;
         Ok(stream)
     };
-    let mut carried = (0..CARRIED).map(|at| held(&hello, at)).collect::<Result<Vec<_>>>().context("carried connections")?;
+    let mut carried =
+        (0..CARRIED).map(|at| held(&hello, at)).collect::<Result<Vec<_>>>().context("carried connections")?;
     for (at, stream) in carried.iter_mut().enumerate() {
         crate::tls::expect(stream, Recorder::HEARD).with_context(|| format!("connection {at}"))?;
     }
