@@ -72,6 +72,14 @@ pub enum Error {
     /// Attaching to the cgroup of the sidecar failed.
     #[error("cgroup of the sidecar: cannot attach to it: {0}")]
     Cgroup(String),
+    /// Attaching what finds listeners to a namespace failed.
+    #[error("{namespace}: cannot attach the program that finds listeners: {why}")]
+    Lookup {
+        /// The namespace.
+        namespace: String,
+        /// The kernel's words.
+        why: String,
+    },
     /// A netlink request failed.
     #[error("netlink: cannot {action}: {reason}")]
     Netlink {

@@ -46,6 +46,7 @@ mod shared;
 mod survey;
 mod sys;
 mod tc;
+mod time_wait;
 
 #[cfg(feature = "bench")]
 pub use bare::{Switched, time_bare_inserts};

@@ -1,7 +1,10 @@
-//! The routing rules and routes that keep what is handed over on this host: where they are needed, and for how long.
+//! The routing rules and routes that keep what is handed over on this host, and the program that finds its listener: where they are needed, and
+//! for how long.
 
-use crate::{Dataplane, Error, Marks, Namespace, netlink};
+use crate::{Dataplane, Error, Marks, Namespace, netlink, time_wait};
+use aya::programs::sk_lookup::SkLookupLink;
 use filter_policy::NetnsRef;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespaces that have them, by inode.
@@ -12,6 +15,8 @@ pub(crate) struct Kept {
     netns: Option<NetnsRef>,
     marks: Marks,
     slots: BTreeSet<u32>,
+    /// The program goes with it.
+    _lookup: SkLookupLink,
 }
 
 impl Dataplane {
@@ -24,8 +29,14 @@ impl Dataplane {
     ) -> Result<Namespace, Error> {
         let namespace = Namespace::find_or_own(netns)?;
         netlink::keep_marked(&namespace, marks)?;
-        let kept = Kept { netns: netns.cloned(), marks, slots: BTreeSet::new() };
-        self.routes.entry(namespace.inode()).or_insert(kept).slots.insert(slot);
+        let kept = match self.routes.entry(namespace.inode()) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(free) => {
+                let lookup = time_wait::attach(&self.pins, &namespace)?;
+                free.insert(Kept { netns: netns.cloned(), marks, slots: BTreeSet::new(), _lookup: lookup })
+            }
+        };
+        kept.slots.insert(slot);
         Ok(namespace)
     }
 

@@ -13,8 +13,18 @@ use filter_policy::Compiled;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 9] =
-    ["SANDBOXES", "NODES", "COUNTERS", "FLOWS", "LISTENERS", "PROTECTED", "PROTECTED_BLOCKS", "STRAYS", "EVENTS"];
+pub(crate) const SHARED: [&str; 10] = [
+    "SANDBOXES",
+    "NODES",
+    "COUNTERS",
+    "FLOWS",
+    "LISTENERS",
+    "TIME_WAIT",
+    "PROTECTED",
+    "PROTECTED_BLOCKS",
+    "STRAYS",
+    "EVENTS",
+];
 
 type Counts = PerCpuArray<MapData, Pod<Rows>>;
 

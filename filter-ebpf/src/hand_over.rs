@@ -7,6 +7,8 @@
 //! the first segment on. Another's socket that is for the same addresses and ports is never given anything.
 
 use crate::maps::LISTENERS;
+use crate::time_wait;
+use crate::tuple::Tuple;
 use crate::{DROP, NEXT};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::helpers::{
@@ -15,10 +17,15 @@ use aya_ebpf::helpers::{
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use filter_core::abi::{self, SandboxConfig};
-use filter_core::packet::Flow;
+use filter_core::packet::{Flow, tcp_flags};
 
+/// `TCP_TIME_WAIT`: a connection that has ended.
+const TIME_WAIT: u32 = 6;
 /// `TCP_LISTEN`: a socket that is no connection.
 const LISTEN: u32 = 10;
+/// An IPv4 and an IPv6 tuple in bytes.
+const V4: u32 = 12;
+const V6: u32 = 36;
 
 /// The namespace of the packet's device.
 const CURRENT_NETNS: u64 = -1_i64 as u64;
@@ -50,15 +57,20 @@ pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u
     let Some(flow) = (unsafe { flow.as_ref() }) else {
         return 0;
     };
-    let found = lookup(skb, flow);
+    let tuple = Tuple::of(flow);
+    let found = lookup(skb, flow, &tuple);
     let socket = if found.is_null() {
-        listener(slot, flow)
+        listener(slot, flow.source.is_v4())
     } else {
         // SAFETY: it is not null; the device is a field of the context.
-        if unsafe { (*found).bound_dev_if != (*skb).ifindex } {
+        let (by, ifindex, state) = unsafe { ((*found).bound_dev_if, (*skb).ifindex, (*found).state) };
+        if by != ifindex {
             // SAFETY: it was looked up above.
             unsafe { bpf_sk_release(found.cast()) };
             return 0;
+        }
+        if state == TIME_WAIT && flow.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN {
+            time_wait::handed(&tuple, ifindex, slot);
         }
         found.cast()
     };
@@ -82,7 +94,7 @@ pub extern "C" fn carry_on(skb: *mut __sk_buff, flow: *const Flow, sandbox: *con
     let (Some(flow), Some(sandbox)) = (unsafe { (flow.as_ref(), sandbox.as_ref()) }) else {
         return 0;
     };
-    let socket = lookup(skb, flow);
+    let socket = lookup(skb, flow, &Tuple::of(flow));
     if socket.is_null() {
         return 0;
     }
@@ -101,7 +113,7 @@ pub extern "C" fn carry_on(skb: *mut __sk_buff, flow: *const Flow, sandbox: *con
 /// Lets the bridge know whose the packet is, if there is somebody to hand it to.
 #[inline(always)]
 fn carry(skb: *mut __sk_buff, flow: &Flow, slot: u32) -> bool {
-    let listener = listener(slot, flow);
+    let listener = listener(slot, flow.source.is_v4());
     if listener.is_null() {
         return false;
     }
@@ -114,33 +126,13 @@ fn carry(skb: *mut __sk_buff, flow: &Flow, slot: u32) -> bool {
 }
 
 /// The socket of a connection with the packet's addresses and ports, whosesoever; the caller lets go of it. One that has ended lately is
-/// among them (`TCP_TIME_WAIT`): the listener could open no other beside it (Linux 6.10), and the answer of the old one ends it.
+/// among them (`TCP_TIME_WAIT`): the listener could open no other beside it (Linux 6.10), and the kernel ends it for a new one ([`time_wait`]).
 #[inline(always)]
-fn lookup(skb: *mut __sk_buff, flow: &Flow) -> *mut bpf_sock {
-    let mut tuple = [0_u32; 9];
-    let ports = |at: &mut u32| {
-        *at = u32::from_ne_bytes({
-            let ([a, b], [c, d]) = (flow.source_port.to_be_bytes(), flow.destination_port.to_be_bytes());
-            [a, b, c, d]
-        });
-    };
-    let (source, destination) = (flow.source.octets(), flow.destination.octets());
-    let word = |octets: &[u8; 16], at: usize| {
-        u32::from_ne_bytes([octets[4 * at], octets[4 * at + 1], octets[4 * at + 2], octets[4 * at + 3]])
-    };
-    let size = if flow.source.is_v4() {
-        (tuple[0], tuple[1]) = (word(&source, 3), word(&destination, 3));
-        ports(&mut tuple[2]);
-        12
-    } else {
-        for at in 0..4 {
-            (tuple[at], tuple[4 + at]) = (word(&source, at), word(&destination, at));
-        }
-        ports(&mut tuple[8]);
-        36
-    };
+fn lookup(skb: *mut __sk_buff, flow: &Flow, tuple: &Tuple) -> *mut bpf_sock {
+    let size = if flow.source.is_v4() { V4 } else { V6 };
     // SAFETY: the tuple is as long as told.
-    let socket = unsafe { bpf_skc_lookup_tcp(skb.cast(), tuple.as_mut_ptr().cast(), size, CURRENT_NETNS, 0) };
+    let socket =
+        unsafe { bpf_skc_lookup_tcp(skb.cast(), (&raw const tuple.0).cast_mut().cast(), size, CURRENT_NETNS, 0) };
     if socket.is_null() {
         return null_mut();
     }
@@ -153,10 +145,10 @@ fn lookup(skb: *mut __sk_buff, flow: &Flow) -> *mut bpf_sock {
     socket
 }
 
-/// The sandbox's listener; the caller lets go of it.
+/// The sandbox's listener for a family; the caller lets go of it.
 #[inline(always)]
-fn listener(slot: u32, flow: &Flow) -> *mut c_void {
-    let key = abi::listener(slot, flow.source.is_v4());
+pub fn listener(slot: u32, is_v4: bool) -> *mut c_void {
+    let key = abi::listener(slot, is_v4);
     let map = (&raw const LISTENERS).cast_mut().cast();
     // SAFETY: the map is of sockets, and the key is one of it.
     unsafe { bpf_map_lookup_elem(map, (&raw const key).cast()) }

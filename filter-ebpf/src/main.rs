@@ -25,7 +25,9 @@ mod seldom;
 mod slow;
 mod steps;
 mod tables;
+mod time_wait;
 mod to_sandbox;
+mod tuple;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 

@@ -4,6 +4,7 @@
 //! all others are shared by every instance of the program.
 
 use crate::reject::Reply;
+use crate::time_wait::Handed;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::macros::btf_map;
@@ -89,6 +90,10 @@ pub static FLOWS: ArrayOfMaps<
 /// Where connections are handed to, by [`abi::listener`]. A listener that is closed is gone from here at once.
 #[btf_map]
 pub static LISTENERS: SockMap<{ abi::LISTENERS as usize }> = SockMap::new();
+
+/// What this CPU has handed to a connection that has ended.
+#[btf_map]
+pub static TIME_WAIT: PerCpuArray<Handed, 1> = PerCpuArray::new();
 
 /// What a program works with and the stack has no room for. Programs on one CPU do not interrupt each other: they run with
 /// bottom halves off, test runs too.

@@ -213,6 +213,12 @@ pub(crate) fn is_tcp_to(frame: &[u8], port: u16) -> bool {
     tcp(frame).and_then(|header| header.get(2..4)) == Some(&port.to_be_bytes())
 }
 
+/// Whether a frame asks for a connection to a port.
+pub(crate) fn opens_to(frame: &[u8], port: u16) -> bool {
+    const SYN: u8 = 2;
+    is_tcp_to(frame, port) && tcp(frame).and_then(|header| header.get(13)) == Some(&SYN)
+}
+
 /// Whether a frame goes to the resolver, or comes from it.
 pub(crate) fn is_with_resolver(frame: &[u8]) -> bool {
     let is = |at: usize| frame.get(at..at + 4) == Some(RESOLVER.octets().as_slice());

@@ -1,0 +1,43 @@
+//! A connection's addresses and ports, as the kernel looks for its socket by them.
+
+use filter_core::packet::Flow;
+
+/// Source address, destination address, source port, destination port, in network byte order and without gaps: `bpf_sock_tuple`. Zero behind
+/// that, where the addresses are IPv4.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Tuple(pub [u32; 9]);
+
+impl Tuple {
+    /// Of a packet.
+    #[inline(always)]
+    pub fn of(flow: &Flow) -> Tuple {
+        let ports = ports(flow.source_port, flow.destination_port);
+        let (source, destination) = (flow.source.octets(), flow.destination.octets());
+        let word = |octets: &[u8; 16], at: usize| {
+            u32::from_ne_bytes([octets[4 * at], octets[4 * at + 1], octets[4 * at + 2], octets[4 * at + 3]])
+        };
+        if flow.source.is_v4() {
+            return Tuple::v4(word(&source, 3), word(&destination, 3), ports);
+        }
+        let four = |octets: &[u8; 16]| [word(octets, 0), word(octets, 1), word(octets, 2), word(octets, 3)];
+        Tuple::v6(four(&source), four(&destination), ports)
+    }
+
+    #[inline(always)]
+    pub fn v4(source: u32, destination: u32, ports: u32) -> Tuple {
+        Tuple([source, destination, ports, 0, 0, 0, 0, 0, 0])
+    }
+
+    #[inline(always)]
+    pub fn v6([a, b, c, d]: [u32; 4], [e, f, g, h]: [u32; 4], ports: u32) -> Tuple {
+        Tuple([a, b, c, d, e, f, g, h, ports])
+    }
+}
+
+/// Both ports.
+#[inline(always)]
+pub fn ports(source: u16, destination: u16) -> u32 {
+    let ([a, b], [c, d]) = (source.to_be_bytes(), destination.to_be_bytes());
+    u32::from_ne_bytes([a, b, c, d])
+}
