@@ -35,10 +35,6 @@ fn pass_plain(skb: *mut __sk_buff) -> Option<Summed> {
     let head = InPlace::new(skb);
     let allowed = plain::from_sandbox(&head, config, &Policy { slot, first: policy })?;
     let length = head.length();
-    let packet = &allowed.packet;
-    if config.may_be_carried(packet.protocol, packet.destination_port, packet.tcp_flags) {
-        return None;
-    }
     if let Summed::Cut = checksum::of_plain(skb, &allowed.packet)? {
         return Some(Summed::Cut);
     }

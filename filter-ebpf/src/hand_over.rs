@@ -1,7 +1,7 @@
 //! Hands a connection to the sidecar: the packet goes to a socket of the sandbox's own listener instead of its destination.
 //!
-//! The socket is assigned at tc ingress (`bpf_sk_assign`, kernel 5.7); a routing rule for the mark then keeps the packet on this host. A port
-//! of a bridge sends it to the bridge device first ([`filter_core::abi::carried()`]).
+//! The listener is assigned at tc ingress (`bpf_sk_assign`, kernel 5.7), the sockets of its connections are found by the host's stack; a routing
+//! rule for the mark keeps the packet on this host. A port of a bridge sends it to the bridge device first ([`filter_core::abi::carried()`]).
 //!
 //! A socket of a connection is the sandbox's when it is bound to the device at hand: the listener is, and what comes of it inherits that from
 //! the first segment on. Another's socket that is for the same addresses and ports is never given anything.
@@ -49,7 +49,8 @@ pub extern "C" fn hand_over(skb: *mut __sk_buff, flow: *const Flow, sandbox: *co
     }
 }
 
-/// Not 0 when a socket takes the packet.
+/// Not 0 when a socket takes the packet. That of a connection needs no assigning: the host's stack finds it where it was found here, and with it the
+/// way there, once the mark lets it look (`tcp_early_demux`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u32 {
@@ -59,21 +60,20 @@ pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u
     };
     let tuple = Tuple::of(flow);
     let found = lookup(skb, flow, &tuple);
-    let socket = if found.is_null() {
-        listener(slot, flow.source.is_v4())
-    } else {
-        // SAFETY: it is not null; the device is a field of the context.
-        let (by, ifindex, state) = unsafe { ((*found).bound_dev_if, (*skb).ifindex, (*found).state) };
-        if by != ifindex {
-            // SAFETY: it was looked up above.
-            unsafe { bpf_sk_release(found.cast()) };
-            return 0;
-        }
-        if state == TIME_WAIT && flow.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN {
+    if !found.is_null() {
+        // SAFETY: it is not null, and is let go of here; the device is a field of the context.
+        let (is_its, ifindex, state) = unsafe {
+            let (ifindex, state) = ((*skb).ifindex, (*found).state);
+            let is_its = (*found).bound_dev_if == ifindex;
+            bpf_sk_release(found.cast());
+            (is_its, ifindex, state)
+        };
+        if is_its && state == TIME_WAIT && opens(flow) {
             time_wait::handed(&tuple, ifindex, slot);
         }
-        found.cast()
-    };
+        return u32::from(is_its);
+    }
+    let socket = listener(slot, flow.source.is_v4());
     if socket.is_null() {
         return 0;
     }
@@ -83,6 +83,12 @@ pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u
         bpf_sk_release(socket);
         u32::from(assigned == 0)
     }
+}
+
+/// Whether a packet asks for a connection.
+#[inline(always)]
+fn opens(flow: &Flow) -> bool {
+    flow.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
 }
 
 /// Not 0 when the packet belongs to a connection of the sandbox's that was handed over, and goes there: also where the lists allow today what
@@ -101,12 +107,11 @@ pub extern "C" fn carry_on(skb: *mut __sk_buff, flow: *const Flow, sandbox: *con
     // SAFETY: it is not null, and is let go of here; the others are fields of the context.
     unsafe {
         let is_its = (*socket).bound_dev_if == (*skb).ifindex;
-        let taken = is_its && bpf_sk_assign(skb.cast(), socket.cast(), 0) == 0;
         bpf_sk_release(socket.cast());
-        if taken {
+        if is_its {
             (*skb).mark = (*skb).mark & !sandbox.mark_mask | sandbox.capture_mark;
         }
-        u32::from(taken)
+        u32::from(is_its)
     }
 }
 

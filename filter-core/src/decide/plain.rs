@@ -128,7 +128,7 @@ pub struct Plain {
     pub tcp_flags: u8,
 }
 
-/// Allows a plain packet from the sandbox.
+/// Allows a plain packet from the sandbox, if no connection that was handed over may have it.
 #[inline(always)]
 pub fn from_sandbox<H: Head, L: Lists>(head: &H, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
     // Each family has its own copy of the whole way, in which all places are fixed.
@@ -158,10 +158,13 @@ fn outbound<H: Head, L: Lists, const V4: bool>(
     let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || from == sandbox.mac;
     let to_gateway = to == sandbox.gateway_mac;
     let foreign = from == sandbox.gateway_mac || from.is_group();
+    let Plain { destination: address, destination_port, protocol, tcp_flags, .. } = packet;
+    if sandbox.may_be_carried(protocol, destination_port, tcp_flags) {
+        return None;
+    }
     if !own_mac || !to_gateway || foreign || !lists.owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
         return None;
     }
-    let Plain { destination: address, destination_port, protocol, .. } = packet;
     let far = Remote { address, port: Some(destination_port), protocol, capturable: true };
     Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
 }

@@ -68,6 +68,7 @@ pub enum Fragment {
 
 /// What is known of a packet. Filled as far as parsing came, so that an event about a refused packet can tell it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Flow {
     /// Destination MAC address.
     pub destination_mac: [u8; 6],

@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,8 @@ const READ: usize = 128 << 10;
 /// Whom a client says its hello to.
 #[derive(Clone, Copy)]
 pub(super) struct Aim<'a> {
-    /// Where it connects to: one of these, by turns.
+    /// Where it connects to.
     pub(super) to: SocketAddrV4,
-    /// So many addresses, from that one on.
-    pub(super) addresses: u32,
     /// What it says.
     pub(super) hello: &'a [u8],
 }
@@ -33,9 +31,7 @@ pub(super) struct Aim<'a> {
 impl Aim<'_> {
     /// Connects and says it.
     pub(super) fn open(&self) -> Result<TcpStream> {
-        let ip = Ipv4Addr::from(u32::from(*self.to.ip()) + fastrand::u32(..self.addresses));
-        let to = SocketAddrV4::new(ip, self.to.port());
-        let mut stream = TcpStream::connect(to).with_context(|| format!("connect to {to}"))?;
+        let mut stream = TcpStream::connect(self.to).with_context(|| format!("connect to {}", self.to))?;
         stream.set_nodelay(true)?;
         stream.write_all(self.hello).context("the hello")?;
         Ok(stream)

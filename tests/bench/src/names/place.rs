@@ -22,11 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Who resolves names.
 const RESOLVER: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 53);
-/// Where the sandbox believes the name to be; the lists deny it. One address would run out of ports: what the sidecar has closed first waits out
-/// its time under the sandbox's address and port. So many are enough: the kernel of the client remembers something of each.
+/// Where the sandbox believes the name to be; the lists deny it.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(11, 1, 0, 0);
-/// So many addresses.
-const ADDRESSES: u32 = 1 << 7;
 /// Sockets that the sandbox may have, so that its connections are as many as the rivals'.
 pub(super) const SOCKETS: u32 = 25_000;
 /// After so long it will not come up.
@@ -113,8 +110,7 @@ impl Place {
             ALONE => alone::ADDRESS,
             _ => peer.map_or(SocketAddrV4::new(SOMEBODY, PORT), super::peers::Peer::address),
         };
-        let addresses = if key == OURS { ADDRESSES } else { 1 };
-        (&self.world.clients[usize::from(key != OURS)], Aim { to, addresses, hello: &self.hello })
+        (&self.world.clients[usize::from(key != OURS)], Aim { to, hello: &self.hello })
     }
 
     /// The process of a way's relay.
