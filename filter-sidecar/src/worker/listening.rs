@@ -1,6 +1,6 @@
 //! Listeners whose connections are taken.
 
-use super::waiting::Task;
+use super::waiting::{Inside, Task};
 use super::{Number, Worker};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -10,7 +10,7 @@ use rustix::net::{SocketFlags, accept_with};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 pub(super) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// That there are none is told no more often than this.
 const QUIET: Duration = Duration::from_secs(10);
-/// Connections that are taken before others have their turn.
+/// Most connections that are taken before others have their turn.
 const AT_ONCE: usize = 64;
 
 /// A listener, and who takes its connections.
@@ -30,6 +30,10 @@ pub(super) struct Listener {
     take: Box<dyn Fn(OwnedFd) -> Task + Send + Sync>,
     /// What the runtime does about its connections; that ends with this.
     handed_on: Mutex<JoinSet<()>>,
+    /// How many connections are likely to be there when there is one.
+    likely: AtomicUsize,
+    /// The worker's turn in which it last had one.
+    last_turn: AtomicU64,
     /// It is not watched while there are no descriptors left.
     is_resting: AtomicBool,
     /// When that was last told.
@@ -47,8 +51,9 @@ impl Listener {
         set_tcp_nodelay(&socket, true)?;
         set_tcp_quickack(&socket, false)?;
         let (whose, take) = (whose.to_owned(), Box::new(take));
+        let (likely, last_turn) = (AtomicUsize::new(1), AtomicU64::new(0));
         let (handed_on, is_resting, told) = Default::default();
-        Ok(Listener { whose, socket, take, handed_on, is_resting, told })
+        Ok(Listener { whose, socket, take, handed_on, likely, last_turn, is_resting, told })
     }
 
     /// Has the runtime go on with what must wait.
@@ -59,16 +64,21 @@ impl Listener {
         handed_on.spawn_on(task, runtime);
     }
 
-    /// Takes connections that are there, and has each begun.
+    /// Takes connections that are there, and has each begun: as many as are likely to be there, since asking in vain costs the kernel a socket that
+    /// it makes and throws away. Where there are more, there is another turn at once, and more are likely then.
     ///
     /// # Errors
     /// When there is no taking any: nothing will be heard of the listener until this is tried again.
-    pub(super) fn accept(&self, epoll: &OwnedFd, number: u64, mut begin: impl FnMut(Task)) -> Result<(), Errno> {
-        for _ in 0..AT_ONCE {
+    pub(super) fn accept(&self, inside: &Inside<'_>, number: u64, mut begin: impl FnMut(Task)) -> Result<(), Errno> {
+        let is_again = self.last_turn.swap(inside.turn, Ordering::Relaxed) + 1 == inside.turn;
+        let likely = self.likely.load(Ordering::Relaxed);
+        let likely = if is_again { AT_ONCE.min(2 * likely) } else { likely };
+        let mut taken = 0;
+        while taken < likely {
             let accepted = accept_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
             let is_resting = !matches!(accepted, Ok(_) | Err(Errno::AGAIN));
             if self.is_resting.swap(is_resting, Ordering::Relaxed) != is_resting {
-                self.watch(epoll, number, if is_resting { EventFlags::empty() } else { EventFlags::IN })?;
+                self.watch(inside.epoll, number, if is_resting { EventFlags::empty() } else { EventFlags::IN })?;
                 if let Err(error) = &accepted
                     && is_resting
                     && self.may_tell()
@@ -81,7 +91,9 @@ impl Listener {
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error),
             }
+            taken += 1;
         }
+        self.likely.store(taken.max(1), Ordering::Relaxed);
         Ok(())
     }
 

@@ -126,7 +126,7 @@ impl Worker {
     fn run(&self, number: usize, runtime: &Handle) {
         let _essential = Essential;
         let _entered = runtime.enter();
-        let inside = Inside { number, epoll: &self.epoll, runtime };
+        let mut inside = Inside { number, turn: 0, epoll: &self.epoll, runtime };
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let (mut left, mut resting, mut waiting) = (Vec::new(), Vec::new(), Waiting::default());
         loop {
@@ -142,6 +142,7 @@ impl Worker {
             // Interrupted by a signal: nothing has happened.
             let happened =
                 epoll::wait(&self.epoll, &mut events[..], Some(patience)).map_or(&mut [][..], |(happened, _)| happened);
+            inside.turn += 1;
             for number in std::mem::take(&mut left) {
                 self.pairs.look(&self.epoll, number, None, &mut left);
             }
@@ -175,7 +176,7 @@ impl Worker {
         let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
         let Some(listener) = listener else { return };
         let begin = |task| waiting.go_on(inside, &listener, task, Weak::new());
-        if listener.accept(&self.epoll, number, begin).is_err() {
+        if listener.accept(inside, number, begin).is_err() {
             resting.push(number);
         }
     }

@@ -69,6 +69,8 @@ pub(super) fn has_waited_for(client: &Socket) -> Option<usize> {
 pub(super) struct Inside<'a> {
     /// Which one he is.
     pub(super) number: usize,
+    /// How often his epoll has told him something.
+    pub(super) turn: u64,
     pub(super) epoll: &'a OwnedFd,
     pub(super) runtime: &'a Handle,
 }
