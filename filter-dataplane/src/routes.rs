@@ -28,11 +28,15 @@ impl Dataplane {
         marks: Marks,
     ) -> Result<Namespace, Error> {
         let namespace = Namespace::find_or_own(netns)?;
-        netlink::keep_marked(&namespace, marks)?;
         let kept = match self.routes.entry(namespace.inode()) {
-            Entry::Occupied(there) => there.into_mut(),
+            Entry::Occupied(there) => {
+                netlink::keep_marked(&namespace, marks)?;
+                there.into_mut()
+            }
             Entry::Vacant(free) => {
+                // Last what stays when something fails.
                 let lookup = time_wait::attach(&self.pins, &namespace)?;
+                netlink::keep_marked(&namespace, marks)?;
                 free.insert(Kept { netns: netns.cloned(), marks, slots: BTreeSet::new(), _lookup: lookup })
             }
         };

@@ -19,8 +19,6 @@ use core::ptr::null_mut;
 use filter_core::abi::{self, SandboxConfig};
 use filter_core::packet::{Flow, tcp_flags};
 
-/// `TCP_TIME_WAIT`: a connection that has ended.
-const TIME_WAIT: u32 = 6;
 /// `TCP_LISTEN`: a socket that is no connection.
 const LISTEN: u32 = 10;
 /// An IPv4 and an IPv6 tuple in bytes.
@@ -62,13 +60,14 @@ pub extern "C" fn assign(skb: *mut __sk_buff, flow: *const Flow, slot: u32) -> u
     let found = lookup(skb, flow, &tuple);
     if !found.is_null() {
         // SAFETY: it is not null, and is let go of here; the device is a field of the context.
-        let (is_its, ifindex, state) = unsafe {
-            let (ifindex, state) = ((*skb).ifindex, (*found).state);
+        let (is_its, ifindex) = unsafe {
+            let ifindex = (*skb).ifindex;
             let is_its = (*found).bound_dev_if == ifindex;
             bpf_sk_release(found.cast());
-            (is_its, ifindex, state)
+            (is_its, ifindex)
         };
-        if is_its && state == TIME_WAIT && opens(flow) {
+        // It has ended, or may have when the stack looks for it.
+        if is_its && opens(flow) {
             time_wait::handed(&tuple, ifindex, slot);
         }
         return u32::from(is_its);

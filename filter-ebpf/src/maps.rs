@@ -91,7 +91,7 @@ pub static FLOWS: ArrayOfMaps<
 #[btf_map]
 pub static LISTENERS: SockMap<{ abi::LISTENERS as usize }> = SockMap::new();
 
-/// What this CPU has handed to a connection that has ended.
+/// The packet of this CPU that asks for a connection where there was one.
 #[btf_map]
 pub static TIME_WAIT: PerCpuArray<Handed, 1> = PerCpuArray::new();
 

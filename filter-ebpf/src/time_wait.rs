@@ -17,7 +17,7 @@ const PASS: u32 = 1;
 /// Nanoseconds between handing over a packet and its search for a listener, on the same CPU without a break: at the most.
 const AT_ONCE: u64 = 1_000_000;
 
-/// The packet that this CPU has just handed to a connection that has ended.
+/// The packet that this CPU has just handed over, which asks for a connection where there was one.
 #[repr(C)]
 pub struct Handed {
     tuple: Tuple,

@@ -34,7 +34,7 @@ fn connections(measured: &Measured) -> Section {
             "a direct connection",
             1.45,
             figures.to_direct(OURS),
-            "fewer system calls a connection: the floor is the relay that only copies",
+            "what the kernel does for two connections: the relay that only copies takes as long",
         );
     let work = Figures { measured, measure: Measure::Work };
     let by_cpu = |key: &'static str| estimate(&[work.of(key)], |medians| medians[0]);

@@ -93,19 +93,6 @@ fn a_name_leads_neither_to_the_host_nor_into_a_protected_range() -> Result<()> {
 }
 
 #[test]
-fn a_connection_from_a_port_that_was_just_used_is_taken_at_once() -> Result<()> {
-    // The sidecar closes first, so that its end of each waits out its time.
-    const ASK: &str = r"printf 'GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n'";
-    let stage = stage("again")?;
-    stage.apply(&stage.a, NAMES)?;
-    for attempt in 0..5 {
-        let out = stage.a.run(&["sh", "-c", &format!("{ASK} | nc -p 41000 -w 4 {NOWHERE} 80")])?;
-        ensure!(out.stdout.contains("\"egress_denied\""), "attempt {attempt}: {out:?}");
-    }
-    Ok(())
-}
-
-#[test]
 fn the_rules_that_keep_packets_here_are_made_again_and_go_with_the_last_policy() -> Result<()> {
     let stage = stage("rules")?;
     let host = stage.world.host();
