@@ -2,7 +2,7 @@
 
 use crate::{DeviceError, Error};
 use filter_policy::NetnsRef;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -40,6 +40,29 @@ impl Namespace {
         let path = PathBuf::from("/proc/thread-self/ns/net");
         let (file, inode) = open(&path).map_err(Error::file("open", path))?;
         Ok(Namespace { file, inode, own: true, label: "the thread's network namespace".to_owned() })
+    }
+
+    /// The namespace of the calling thread, for other threads to work in.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted.
+    pub fn here() -> Result<Namespace, Error> {
+        let here = Namespace::of_thread()?;
+        let own = Namespace::own()?.inode == here.inode;
+        Ok(Namespace { own, label: "the provider's network namespace".to_owned(), ..here })
+    }
+
+    /// A new namespace with nothing in it. It ends with this value unless something else comes to hold it. `label` is what
+    /// people know it as.
+    ///
+    /// # Errors
+    /// When the kernel refuses one (`CAP_SYS_ADMIN`).
+    pub fn create(label: &str) -> Result<Namespace, Error> {
+        let refused = |errno: nix::Error| Error::File { action: "make", path: label.into(), source: errno.into() };
+        let make = || unshare(CloneFlags::CLONE_NEWNET).map_err(refused).and_then(|()| Namespace::of_thread());
+        let made = thread::scope(|scope| scope.spawn(make).join());
+        let made = made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Namespace { own: false, label: label.to_owned(), ..made })
     }
 
     /// The namespace that a document names.
@@ -99,7 +122,8 @@ impl Namespace {
     }
 
     /// The open file, to hand to netlink.
-    pub(crate) fn file(&self) -> &File {
+    #[must_use]
+    pub fn file(&self) -> &File {
         &self.file
     }
 
@@ -107,7 +131,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When the namespace cannot be entered (`CAP_SYS_ADMIN`).
-    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         if self.own {
             return Ok(work());
         }

@@ -4,11 +4,12 @@ mod ask;
 mod keep;
 mod numbers;
 
+pub use ask::ask;
 pub use keep::{PRIORITY, TABLE, keep_marked, let_marked_go};
 pub(crate) use numbers::{give_number, number_of};
 
 use crate::{Error, Namespace};
-use ask::{ask, ask_strictly};
+use ask::ask_strictly;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;

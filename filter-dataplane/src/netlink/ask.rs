@@ -4,8 +4,11 @@ use crate::{Error, Namespace};
 use rtnetlink::Handle;
 use std::future::Future;
 
-/// Asks by a connection of its own.
-pub(super) fn ask<T, F>(
+/// Asks by a connection of its own, on a thread that has entered the namespace. `action` names the question in errors.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what the kernel refused.
+pub fn ask<T, F>(
     namespace: &Namespace,
     action: &'static str,
     question: impl FnOnce(Handle) -> F + Send,

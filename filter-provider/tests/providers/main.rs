@@ -1,0 +1,5 @@
+//! Providers with real namespaces, devices and programs. Needs root.
+
+mod exec;
+mod netns;
+mod place;
