@@ -4,7 +4,7 @@
 //! transaction, without forgetting which connections are counted.
 
 use crate::Error;
-use crate::command::{self, CommandError};
+use crate::command;
 use crate::netns::Config;
 use filter_dataplane::Namespace;
 use ipnet::IpNet;
@@ -23,19 +23,6 @@ pub(super) fn check(host: &Namespace, config: &Config, pool: &[IpNet]) -> Result
 /// Makes the table, or makes it what it should be.
 pub(super) fn ensure(host: &Namespace, config: &Config, pool: &[IpNet]) -> Result<(), Error> {
     nft(host, &[], "make the table", &table(config, pool))
-}
-
-/// Forgets how many connections the sandbox behind a device has, for the next with that device. Best effort: one who has none is not there.
-pub(super) fn forget(host: &Namespace, device: &str) -> Result<(), Error> {
-    let script = format!("delete element {TABLE} connections {{ \"{device}\" }}\n");
-    match nft(host, &[], "forget a sandbox's connections", &script) {
-        Err(Error::Firewall { source: CommandError::Failed { last, .. }, .. })
-            if last.contains("No such file or directory") =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
 }
 
 /// Removes the table. One that is not there is fine.

@@ -160,13 +160,12 @@ impl Netns {
         };
         for device in devices.into_iter().filter(|device| device.id == id) {
             links::remove(&self.host, &device.name)?;
-            firewall::forget(&self.host, &device.name)?;
             self.forget_connections(&device.name);
         }
         Ok(())
     }
 
-    /// A kernel that cannot forget them forgets them in time.
+    /// They count for the next with this device. A kernel without `ctnetlink` forgets them in its own time.
     fn forget_connections(&self, device: &str) {
         let number = links::number(device).filter(|number| *number < self.pool.size);
         let Some(Addresses { v4, v6 }) = number.map(|number| self.pool.addresses(number)) else { return };

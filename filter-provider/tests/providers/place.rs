@@ -79,7 +79,7 @@ impl<'a> Place<'a> {
     }
 
     pub(crate) fn spawn_inside(&self, id: &str, words: &[&str]) -> Result<Child> {
-        Ok(Place::command(id, words).spawn()?)
+        Ok(Place::command(id, words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
     }
 
     /// What curl gets there; nothing when it gets nothing within two seconds.
