@@ -91,5 +91,7 @@ async fn serve(
     tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
-    server::serve(listener, node, events, stop).await
+    server::serve(listener, node.clone(), events, stop).await?;
+    let close = move || node.lock().expect("no panic under the lock").store.close();
+    tokio::task::spawn_blocking(close).await.context("the store was not closed")?
 }

@@ -38,6 +38,8 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
             fail_point("adopt.between");
         }
     }
+    // From here on nobody asks the kernel what the records of these are.
+    node.store.flush()?;
     let known: BTreeSet<u32> = node.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot).collect();
     for slot in node.dataplane.sweep(&known)? {
         tracing::warn!(slot, "what an unfinished operation left in this slot was removed");
@@ -59,7 +61,6 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
 fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
     let Pending { current, next } = pending;
     let Some(next) = next else {
-        node.store.drop_prepared(id);
         return Ok(current);
     };
     let state = node.dataplane.state(next.slot)?;
@@ -82,7 +83,10 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
     });
     // A sandbox that was being created counts from the moment when all its hooks were attached.
     let created = current.is_none();
-    if took_effect && (!created || node.dataplane.attachment(next.place())? == Attachment::Whole) {
+    // Somebody has cleared the kernel: it may have been acknowledged before that.
+    let forgotten =
+        enforced.is_none() && current.as_ref().is_some_and(|current| current.incarnation == next.incarnation);
+    if forgotten || took_effect && (!created || node.dataplane.attachment(next.place())? == Attachment::Whole) {
         node.store.commit(id)?;
         return Ok(Some(next));
     }
@@ -105,6 +109,7 @@ fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
     held.config = state.config;
     let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
     if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
+        node.store.flush()?;
         node.dataplane.detach(held.place())?;
         return lay_by(node, id, held);
     }
@@ -179,6 +184,7 @@ pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher, mut unfo
             _ = beat.tick() => true,
         };
         with(&node, |node| Ok(node.catch_up()?)).await;
+        with(&node, |node| node.store.flush_older(INTERVAL)).await;
         let mut next = look_around.then(String::new);
         while let Some(from) = next {
             next = with(&node, move |node| look(node, &from)).await.flatten();
@@ -275,6 +281,7 @@ pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
     }
     let held = held.clone();
     if attachment == Attachment::Gone || !mend(node, &held)? {
+        node.store.flush()?;
         node.dataplane.detach(held.place())?;
         lay_by(node, id, Held { gone: true, ..held })?;
     }

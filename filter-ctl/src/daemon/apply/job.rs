@@ -118,13 +118,12 @@ impl Job {
         }
     }
 
-    /// Gives up what is not true yet.
+    /// Gives up what is not true yet. What of it is on disk is the caller's to drop.
     pub(super) fn give_up(&mut self, node: &mut Node) {
         if matches!(self.state, State::Done | State::Ended) {
             return;
         }
         if let State::Prepared(next) = &self.state {
-            node.store.drop_prepared(self.id());
             // The slot of what was not there before may be another's next.
             match self.work {
                 Work::Create => node.end_names(next.record.slot),

@@ -119,7 +119,7 @@ impl Round {
         }
         for (id, committed) in ids.iter().zip(node.store.commit_many(&ids)) {
             if let Err(error) = committed {
-                tracing::error!(id, "the policy is in effect, but its record could not be renamed: {error:#}");
+                tracing::error!(id, "the policy is in effect, but its record is not current on disk yet: {error:#}");
             }
         }
         for (work, point) in [(Work::Create, "attach.committed"), (Work::Update, "update.committed")] {
@@ -194,9 +194,13 @@ impl Round {
 
     /// Gives up what is not true yet of the calls that have failed.
     fn give_up(&mut self, node: &mut Node) {
-        if !self.failed.is_empty() {
-            let failed = self.jobs.iter_mut().filter(|job| self.failed.contains_key(&job.call));
-            failed.for_each(|job| job.give_up(node));
+        if self.failed.is_empty() {
+            return;
         }
+        let has_failed = |job: &&Job| self.failed.contains_key(&job.call);
+        let prepared = self.jobs.iter().filter(has_failed).filter(|job| job.next().is_some());
+        node.store.drop_prepared_many(&prepared.map(Job::id).collect::<Vec<_>>());
+        let failed = self.jobs.iter_mut().filter(|job| self.failed.contains_key(&job.call));
+        failed.for_each(|job| job.give_up(node));
     }
 }
