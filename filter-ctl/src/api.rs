@@ -10,6 +10,9 @@
 //! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
 //! | `POST /v1/slots/{slot}/detach` | | 200 [`Ended`]: hooks that no record knows are detached |
 //! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
+//! | `GET /v1/keys` | | 200 list of [`Key`], without their text |
+//! | `POST /v1/keys` | [`NewKey`] | 200 [`Key`]: its text is told here and never again |
+//! | `DELETE /v1/keys/{id}` | | 200 [`Key`]: revoked |
 //! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] or [`Missed`] a line as they happen (`application/x-ndjson`) |
 //!
 //! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
@@ -288,6 +291,34 @@ pub struct DenyEvent {
 pub struct Missed {
     /// How many, of all sandboxes.
     pub missed: u64,
+}
+
+/// A key of the API to be made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewKey {
+    /// What people call it.
+    pub name: String,
+    /// Whether whoever has it is the operator: sees every sandbox, and says where new ones are attached.
+    #[serde(default)]
+    pub operator: bool,
+}
+
+/// A key of the API.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// What it is revoked by.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether whoever has it is the operator.
+    pub operator: bool,
+    /// When it was made, seconds since 1970.
+    pub created: u64,
+    /// What is sent as `X-API-Key`; told once, when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Why a request failed.

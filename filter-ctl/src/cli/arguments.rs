@@ -149,6 +149,14 @@ pub(super) enum Command {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Say who may use the API over TCP
+    ///
+    /// A key sees the sandboxes that were created with it, an operator's key all of them. Keys are kept as hashes.
+    #[command(after_help = "Examples:\n  filter-ctl key create team-blue\n  filter-ctl key revoke 1f0c9a2b")]
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Run the daemon: it alone changes the kernel, the other commands ask it
     ///
     /// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN. What is enforced goes on when it ends. RUST_LOG sets how much it
@@ -200,6 +208,26 @@ pub(super) enum Command {
         /// The directory, which exists
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key and print it, this once
+    Create {
+        /// What people call it
+        name: String,
+        /// A key of the operator: sees every sandbox, and says where new ones are attached
+        #[arg(long)]
+        operator: bool,
+    },
+    /// List the keys that there are
+    List,
+    /// Make a key useless from now on; its sandboxes stay
+    Revoke {
+        /// Its id, as `list` shows it
+        #[arg(value_parser = id)]
+        id: SandboxId,
     },
 }
 
@@ -261,6 +289,9 @@ mod tests {
             "explain a 1.1.1.1 --exit-code",
             "explain a example.com",
             "explain a https://example.com/ --at 2001:db8::9",
+            "key create team-blue --operator",
+            "key list --json",
+            "key revoke 1f0c9a2b",
             "daemon",
             "daemon --config c --state-dir s --pin-dir p --socket x --json",
             "completion zsh",
@@ -285,6 +316,8 @@ mod tests {
             ("explain a", ErrorKind::MissingRequiredArgument),
             ("explain a example.com:22", ErrorKind::ValueValidation),
             ("explain a example.com --at example.org", ErrorKind::ValueValidation),
+            ("key", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("key revoke ../a", ErrorKind::ValueValidation),
             ("completion csh", ErrorKind::InvalidValue),
             ("frobnicate", ErrorKind::InvalidSubcommand),
             ("get --color sometimes", ErrorKind::InvalidValue),

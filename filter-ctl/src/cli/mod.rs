@@ -13,6 +13,7 @@ mod end;
 mod error;
 mod explain;
 mod get;
+mod key;
 mod output;
 mod purge;
 mod start;
@@ -72,6 +73,7 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Explain { id, destination, at, exit_code } => {
             explain::run(client, output, &id, &destination, at, exit_code).await
         }
+        Command::Key { command } => key::run(client, output, command).await,
         Command::Check { .. }
         | Command::Completion { .. }
         | Command::Man { .. }

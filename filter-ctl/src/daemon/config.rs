@@ -1,14 +1,16 @@
 //! The operator's configuration file.
 
+use super::providing::Template;
 use anyhow::{Context, bail};
 use filter_dataplane::HookKind;
 use filter_policy::{Limits, Operator};
 use ipnet::IpNet;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 /// What the operator decides for the whole host.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,47 @@ pub(crate) struct Config {
     pub sources: Vec<IpAddr>,
     /// What one sandbox may have the sidecar do.
     pub sidecar: filter_sidecar::Limits,
+    /// The API over TCP; none where nothing is said.
+    pub api: Option<ApiConfig>,
+    /// What makes sandboxes that are asked for without saying where they are attached.
+    pub provider: Option<filter_provider::Config>,
+    /// The kinds of sandboxes that there are.
+    pub templates: BTreeMap<String, Template>,
+}
+
+/// The API over TCP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ApiConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The domain that sandboxes have public URLs under.
+    pub domain: Option<String>,
+    /// What clients are told of the agent inside sandboxes.
+    pub envd_version: String,
+    /// Its certificate; none: it speaks no TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> ApiConfig {
+        ApiConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3_000)),
+            domain: None,
+            envd_version: "0.2.0".to_owned(),
+            tls: None,
+        }
+    }
+}
+
+/// A certificate and its key, both PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TlsFiles {
+    /// The chain, its own certificate first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// How programs are attached to devices. A sandbox that is attached already stays as it is.
@@ -128,6 +171,9 @@ struct File {
     resolvers: Option<Vec<IpAddr>>,
     sources: Option<Vec<IpAddr>>,
     sidecar: Option<filter_sidecar::Limits>,
+    api: Option<ApiConfig>,
+    provider: Option<filter_provider::Config>,
+    templates: Option<BTreeMap<String, Template>>,
 }
 
 /// Reads the configuration; a missing file means the defaults unless it is `required`.
@@ -169,6 +215,9 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         resolvers: file.resolvers.unwrap_or_default(),
         sources: file.sources.unwrap_or_default(),
         sidecar: sidecar(file.sidecar.unwrap_or_default()).with_context(|| path.display().to_string())?,
+        api: file.api,
+        provider: file.provider,
+        templates: file.templates.unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,7 @@
 //! One thread at a time changes anything: every request takes the node for as long as it works on it. What
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
+mod api;
 mod apply;
 mod attachment;
 pub(crate) mod config;
@@ -11,16 +12,23 @@ mod events;
 mod explain;
 mod hosts;
 mod index;
+mod keys;
+mod lifetime;
 mod lock;
 pub(crate) mod marks;
 mod node;
+mod origin;
 mod orphans;
+mod providing;
+mod proxies;
 mod reconcile;
 mod refusal;
+mod rest;
 mod server;
 mod sidecar;
 mod status;
 mod store;
+mod tokens;
 
 use anyhow::Context;
 use std::path::PathBuf;
@@ -74,11 +82,24 @@ async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let ours = config.marks;
+    let listening = match &config.api {
+        Some(api) => Some(rest::Listening::open(api).await?),
+        None => None,
+    };
+    let provider = config.provider.as_ref().map(filter_provider::Provider::new).transpose();
+    let provider = provider.context("the provider cannot be used")?;
+    let pools = provider.as_ref().map(|provider| provider.pools().to_vec()).unwrap_or_default();
+    let providing = Arc::new(providing::Providing::new(provider, config.templates.clone()));
+    let proxies = Arc::new(proxies::Proxies::new(&sidecar::resolvers(&config).unwrap_or_default(), &config.operator)?);
+    let settings = Arc::new(config.api.clone().unwrap_or_default());
+    let limits = Arc::new(config.operator.limits.clone());
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
     reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     for collision in marks::collisions(ours)? {
         tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);
     }
+    node.dataplane.protect(&pools).context("cannot protect the provider's addresses")?;
+    let (keys, tokens) = (keys::Keys::load(&node.store)?, tokens::Tokens::new(node.store.host_secret()));
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
@@ -89,9 +110,17 @@ async fn serve(
     events::follow(denied, names, events.clone());
     tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
     tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
+    let applies = apply::Queue::default();
+    let api = api::Api { node: node.clone(), applies, events, keys, tokens, proxies, providing, settings, limits };
+    providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
+    tokio::spawn(lifetime::watch(api.clone()));
+    if let Some(listening) = listening {
+        tracing::info!(listen = %listening.address()?, "the API is open");
+        tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));
+    }
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
-    server::serve(listener, node.clone(), events, stop).await?;
+    server::serve(listener, api, stop).await?;
     let close = move || node.lock().expect("no panic under the lock").store.close();
     tokio::task::spawn_blocking(close).await.context("the store was not closed")?
 }

@@ -153,7 +153,7 @@ fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
 
 /// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.
 fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
-    if held.record.sealed {
+    if held.record.sealed && !held.is_provided() {
         node.let_go(id);
         return node.store.remove(id);
     }
@@ -296,27 +296,12 @@ fn sweep(node: &mut Node, id: &str) -> anyhow::Result<()> {
 }
 
 /// Keeps the gateway's addresses up to date.
-pub(super) fn follow_gateway(
-    node: &mut Node,
-    id: &str,
-    Gateway { mac: gateway_mac, addresses: gateway, bridge }: Gateway,
-) -> anyhow::Result<()> {
+pub(super) fn follow_gateway(node: &mut Node, id: &str, gateway: Gateway) -> anyhow::Result<()> {
     let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone).cloned() else {
         return Ok(());
     };
-    let Record { device, ifindex, netns_inode, incarnation, .. } = &held.record;
-    let netns = held.netns().cloned();
-    let device = Device {
-        name: device.clone(),
-        ifindex: *ifindex,
-        netns,
-        netns_inode: *netns_inode,
-        gateway_mac,
-        gateway,
-        bridge,
-        up: true,
-    };
-    let mut config = attachment(&node.config, &held.sandbox, &device, *incarnation);
+    let device = device(&held, gateway);
+    let mut config = attachment(&node.config, &held.sandbox, &device, held.record.incarnation);
     if held.record.sealed {
         config.flags |= SandboxFlags::SEALED;
     }
@@ -331,8 +316,23 @@ pub(super) fn follow_gateway(
     Ok(())
 }
 
+/// The device of a sandbox with this gateway.
+pub(super) fn device(held: &Held, Gateway { mac: gateway_mac, addresses: gateway, bridge }: Gateway) -> Device {
+    let Record { device, ifindex, netns_inode, .. } = &held.record;
+    Device {
+        name: device.clone(),
+        ifindex: *ifindex,
+        netns: held.netns().cloned(),
+        netns_inode: *netns_inode,
+        gateway_mac,
+        gateway,
+        bridge,
+        up: true,
+    }
+}
+
 /// The gateway that the kernel was told of last.
-fn known_gateway(config: &SandboxConfig) -> Gateway {
+pub(super) fn known_gateway(config: &SandboxConfig) -> Gateway {
     let gateways = &config.gateways[..usize::from(config.gateway_count)];
     let address = |address: &Address| Ipv6Addr::from(address.octets()).to_canonical();
     Gateway {

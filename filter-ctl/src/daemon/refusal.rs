@@ -14,6 +14,12 @@ pub(super) enum Refusal {
     Unknown(String),
     /// Another sandbox, or an earlier end of this one, is in the way.
     Conflict { message: String, hint: Option<String> },
+    /// The sandbox is being killed.
+    Ending(String),
+    /// What it needs is not there.
+    Missing { message: String, hint: Option<String> },
+    /// There is no room for it, or nothing that could do it.
+    Unavailable { message: String, hint: Option<String> },
     /// The kernel or the disk refused.
     Internal(String),
 }
@@ -21,6 +27,14 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn internal(error: impl std::fmt::Display) -> Refusal {
         Refusal::Internal(error.to_string())
+    }
+
+    /// A sandbox has no device any more.
+    pub(super) fn detached(id: &str) -> Refusal {
+        Refusal::Conflict {
+            message: format!("sandbox \"{id}\" is detached: its device has vanished"),
+            hint: Some("end it, or apply its document again when there is a new device".to_owned()),
+        }
     }
 
     /// As it goes over the wire.
@@ -38,6 +52,14 @@ impl Refusal {
                 problems: Vec::new(),
             },
             Refusal::Conflict { message, hint } => ErrorReply { code: 409, message, hint, problems: Vec::new() },
+            Refusal::Ending(id) => ErrorReply {
+                code: 409,
+                message: format!("Sandbox \"{id}\" is being killed"),
+                hint: None,
+                problems: Vec::new(),
+            },
+            Refusal::Missing { message, hint } => ErrorReply { code: 404, message, hint, problems: Vec::new() },
+            Refusal::Unavailable { message, hint } => ErrorReply { code: 503, message, hint, problems: Vec::new() },
             Refusal::Internal(message) => ErrorReply { code: 500, message, hint: None, problems: Vec::new() },
         }
     }

@@ -1,9 +1,11 @@
 //! The local API over its socket. Whoever may open the socket (mode 0600: its owner) may do everything.
 
+use super::api::Api;
 use super::node::Node;
+use super::origin::Caller;
 use super::refusal::Refusal;
-use super::{apply, end, explain, orphans, status};
-use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, MAX_BODY_BYTES, Missed};
+use super::{apply, end, explain, orphans, providing, rest, status};
+use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, Key, MAX_BODY_BYTES, Missed, NewKey};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -21,19 +23,10 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path as FilePath;
-use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
-
-/// What every request has at hand.
-#[derive(Clone)]
-struct Api {
-    node: Arc<Mutex<Node>>,
-    applies: apply::Queue,
-    events: broadcast::Sender<DenyEvent>,
-}
 
 /// Listens on the socket, for its owner alone. Refuses to take it from a daemon that answers.
 pub(super) fn bind(socket: &FilePath) -> anyhow::Result<UnixListener> {
@@ -68,8 +61,7 @@ pub(super) fn unbind(socket: &FilePath) {
 /// Answers requests until `stop`.
 pub(super) async fn serve(
     listener: UnixListener,
-    node: Arc<Mutex<Node>>,
-    events: broadcast::Sender<DenyEvent>,
+    api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let router = Router::new()
@@ -81,9 +73,12 @@ pub(super) async fn serve(
         .route("/v1/sandboxes/{id}/explain", post(explain_packet))
         .route("/v1/slots/{slot}/detach", post(detach_slot))
         .route("/v1/events", get(watch))
+        .route("/v1/keys", get(list_keys).post(create_key))
+        .route("/v1/keys/{id}", axum::routing::delete(revoke_key))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(Api { node, applies: apply::Queue::default(), events });
+        .with_state(api.clone())
+        .merge(rest::for_operator(api));
     // Watchers hold their connections open: a stopping daemon does not wait for them.
     let server = axum::serve(listener, router);
     tokio::select! {
@@ -93,7 +88,7 @@ pub(super) async fn serve(
 }
 
 async fn health(State(api): State<Api>) -> Answer<Health> {
-    api.with(|node| {
+    answer(&api, |node| {
         Ok(Health {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi: filter_core::abi::VERSION,
@@ -109,27 +104,32 @@ async fn health(State(api): State<Api>) -> Answer<Health> {
 
 async fn apply_documents(State(api): State<Api>, body: Bytes) -> Answer<crate::api::ApplyReply> {
     let request: ApplyRequest = read(&body)?;
-    api.applies.apply(&api.node, request).await.map(Json)
+    api.applies.carry_out(&api.node, apply::Call::Documents(request)).await.map(Json)
 }
 
 async fn list(State(api): State<Api>) -> Answer<Vec<crate::api::SandboxStatus>> {
-    api.with(|node| status::all(node)).await
+    answer(&api, |node| status::all(node)).await
 }
 
 async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::SandboxStatus> {
-    api.with(move |node| status::one(node, &id)).await
+    answer(&api, move |node| status::one(node, &id)).await
 }
 
 async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::Ended> {
-    api.with(move |node| end::delete(node, &id)).await
+    let ended = id.clone();
+    let provided = api.with(move |node| Ok(end::provided(node.held(&ended)?))).await?;
+    match provided {
+        Some(ended) => providing::end(&api, Caller::Operator, id).await.map(|()| Json(ended)),
+        None => answer(&api, move |node| end::delete(node, &id)).await,
+    }
 }
 
 async fn detach(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate::api::Ended> {
-    api.with(move |node| end::detach(node, &id)).await
+    answer(&api, move |node| end::detach(node, &id)).await
 }
 
 async fn detach_slot(State(api): State<Api>, Path(slot): Path<u32>) -> Answer<crate::api::Ended> {
-    api.with(move |node| orphans::detach(node, slot)).await
+    answer(&api, move |node| orphans::detach(node, slot)).await
 }
 
 async fn explain_packet(
@@ -138,7 +138,7 @@ async fn explain_packet(
     body: Bytes,
 ) -> Answer<crate::api::Explanation> {
     let request: ExplainRequest = read(&body)?;
-    api.with(move |node| explain::explain(node, &id, &request)).await
+    answer(&api, move |node| explain::explain(node, &id, &request)).await
 }
 
 #[derive(Deserialize)]
@@ -149,7 +149,7 @@ struct Watch {
 
 async fn watch(State(api): State<Api>, Query(watch): Query<Watch>) -> Result<Response, Refusal> {
     if let Some(id) = watch.id.clone() {
-        let Json(()) = api.with(move |node| node.held(&id).map(drop)).await?;
+        api.with(move |node| node.held(&id).map(drop)).await?;
     }
     let lines = lines(api.events.subscribe(), watch.id);
     let response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines));
@@ -168,23 +168,32 @@ fn lines(events: broadcast::Receiver<DenyEvent>, id: Option<String>) -> impl Str
     })
 }
 
+async fn list_keys(State(api): State<Api>) -> Json<Vec<Key>> {
+    Json(api.keys.list())
+}
+
+async fn create_key(State(api): State<Api>, body: Bytes) -> Answer<Key> {
+    let asked: NewKey = read(&body)?;
+    let keys = api.keys.clone();
+    answer(&api, move |node| keys.create(&node.store, &asked)).await
+}
+
+async fn revoke_key(State(api): State<Api>, Path(id): Path<String>) -> Answer<Key> {
+    let keys = api.keys.clone();
+    answer(&api, move |node| keys.revoke(&node.store, &id)).await
+}
+
 async fn nothing_here() -> Refusal {
     Refusal::Request { message: "no such request".to_owned(), hint: None }
 }
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-impl Api {
-    /// Works on the node on a thread that may block: a policy switch waits for the kernel's grace period.
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Node) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<Json<T>, Refusal> {
-        let node = self.node.clone();
-        let worked =
-            tokio::task::spawn_blocking(move || work(&mut node.lock().expect("no panic under the lock"))).await;
-        worked.map_err(Refusal::internal)?.map(Json)
-    }
+async fn answer<T: Send + 'static>(
+    api: &Api,
+    work: impl FnOnce(&mut Node) -> Result<T, Refusal> + Send + 'static,
+) -> Answer<T> {
+    api.with(work).await.map(Json)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {

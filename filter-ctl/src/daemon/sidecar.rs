@@ -280,7 +280,7 @@ fn grown_bytes() -> Result<u64> {
 }
 
 /// Who resolves names.
-fn resolvers(config: &Config) -> Result<Vec<IpAddr>> {
+pub(super) fn resolvers(config: &Config) -> Result<Vec<IpAddr>> {
     const HOSTS: &str = "/etc/resolv.conf";
     if !config.resolvers.is_empty() {
         return Ok(config.resolvers.clone());

@@ -70,6 +70,12 @@ impl Node {
         Ok(node)
     }
 
+    /// A namespace that is there. Its files go to the directory `dir`.
+    pub(crate) fn existing(name: String, dir: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self { name, dir })
+    }
+
     /// The name that `ip netns` knows the namespace by.
     pub fn name(&self) -> &str {
         &self.name

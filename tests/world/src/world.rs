@@ -171,6 +171,17 @@ impl World {
         Node::create(full, self.dir.join(name))
     }
 
+    /// Takes in a namespace that somebody else has made, by its name for `ip netns`; what is left of it at the end is removed.
+    pub fn adopt(&self, name: &str) -> Result<Node> {
+        let path = Path::new(crate::node::NETNS_DIR).join(name);
+        ensure!(path.exists(), "there is no namespace {name:?}");
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !nodes.contains(&path) {
+            nodes.push(path);
+        }
+        Node::existing(name.to_owned(), self.dir.join(name))
+    }
+
     fn remove(&self) -> Result<()> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let made: Vec<PathBuf> = nodes.iter().filter(|path| path.exists()).cloned().collect();

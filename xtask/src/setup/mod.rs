@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: finds what is missing, says so, and installs it where it knows how.
 
+pub(crate) mod clients;
 mod debian;
 mod elsewhere;
 pub(crate) mod packages;
@@ -14,6 +15,7 @@ use toolchain::KernelCompiler;
 /// Sets the machine up and says what is there.
 pub(crate) fn task() -> Result<ExitCode> {
     let compiler = ensure()?;
+    clients::ensure()?;
     println!("setup: nothing is missing; the kernel program is compiled by {compiler}");
     Ok(ExitCode::SUCCESS)
 }

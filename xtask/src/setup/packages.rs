@@ -48,7 +48,7 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "git", debian: &["git"], fedora: "git", arch: "git" },
     Tool {
         program: "python3",
-        debian: &["python3", "python3-requests"],
+        debian: &["python3", "python3-requests", "python3-venv"],
         fedora: "python3 python3-requests",
         arch: "python python-requests",
     },

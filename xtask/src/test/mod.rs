@@ -10,6 +10,7 @@ pub(crate) use tally::Tally;
 
 use crate::{
     build,
+    setup::clients,
     steps::Seconds,
     tool::{self, Tool},
 };
@@ -32,6 +33,7 @@ pub(crate) fn run(filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     // Until the tests have run, not even that they can be built is known.
     tally.failed = 1;
     build::everything(&build::Options { fail_points: true, ..build::Options::default() })?;
+    clients::ensure()?;
     Tool::cargo("test").args(["--workspace", "--no-run"]).run()?;
     tally.failed = 0;
 

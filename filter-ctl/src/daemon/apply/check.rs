@@ -1,5 +1,6 @@
 //! What can be wrong with a good document on this host at this moment.
 
+use super::Checked;
 use super::claims::Claims;
 use crate::api::ApplyDocument;
 use crate::daemon::node::{Held, Node, prefixes};
@@ -32,7 +33,7 @@ pub(super) fn check(
     before: &Claims,
     others: &Claims,
     followed: &mut BTreeSet<u64>,
-) -> Result<(Sandbox, Device, Option<Held>), Obstacle> {
+) -> Result<Checked, Obstacle> {
     let lines = given.lines.as_ref();
     let sandbox = validate(&given.document, lines, &node.config.operator.limits)
         .map_err(|problems| Refusal::Documents(problems.0))?;
@@ -88,12 +89,12 @@ pub(super) fn check(
             None => problem,
         });
     }
-    Ok((sandbox, device, held))
+    Ok(Checked { sandbox, device, before: held })
 }
 
 /// What keeps connections at a port of a bridge from being judged by name: the bridge tells whose they are by their addresses, and the host
 /// answers them.
-fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
+pub(super) fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
     if !sandbox.policy.is_captured() || device.bridge.is_none() {
         return None;
     }

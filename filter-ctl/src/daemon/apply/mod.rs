@@ -4,19 +4,24 @@
 //! disk's syncs. Each call is planned, refused, and taken back by itself; those that are about the same things are in different
 //! rounds.
 
+mod call;
 mod check;
 mod claims;
 mod job;
+mod network;
 mod plan;
 mod queue;
 mod round;
 mod undo;
 
+pub(super) use call::Call;
+pub(super) use network::NetworkUpdate;
 pub(super) use queue::Queue;
 
 use super::node::{Held, Node};
+use super::origin::Origin;
 use super::refusal::Refusal;
-use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
+use crate::api::{ApplyDocument, ApplyReply};
 use check::Obstacle;
 use claims::Claims;
 use filter_dataplane::Device;
@@ -33,12 +38,21 @@ struct Plan {
     device: Device,
     /// The sandbox with this id on this very device, if there is one.
     before: Option<Held>,
+    /// Where the sandbox comes from, if by the API.
+    origin: Option<Origin>,
 }
 
-/// Applies all documents of each call, or none; `answer` is told what came of each, by its place among the calls.
-fn apply(node: &mut Node, calls: Vec<ApplyRequest>, mut answer: impl FnMut(usize, Answer)) {
+/// A document that was found to be good on this host at this moment.
+struct Checked {
+    sandbox: Sandbox,
+    device: Device,
+    before: Option<Held>,
+}
+
+/// Carries out each call as a whole or not at all; `answer` is told what came of each, by its place among the calls.
+fn apply(node: &mut Node, calls: Vec<Call>, mut answer: impl FnMut(usize, Answer)) {
     let mut followed = BTreeSet::new();
-    let mut waiting: Vec<(usize, ApplyRequest)> = calls.into_iter().enumerate().collect();
+    let mut waiting: Vec<(usize, Call)> = calls.into_iter().enumerate().collect();
     while !waiting.is_empty() {
         // What somebody changed on the host before these calls counts.
         if let Err(error) = node.catch_up() {
@@ -46,53 +60,28 @@ fn apply(node: &mut Node, calls: Vec<ApplyRequest>, mut answer: impl FnMut(usize
             waiting.drain(..).for_each(|(call, _)| answer(call, Err(Refusal::internal(&message))));
         }
         let (mut claims, mut round, mut later) = (Claims::default(), Vec::new(), Vec::new());
-        for (call, request) in waiting {
-            let checked = check_all(node, &request.documents, &claims, &mut followed);
-            match checked {
+        for (at, mut call) in waiting {
+            match call.check(node, &claims, &mut followed) {
                 // What is refused beside others may not be refused after them.
-                Err(Obstacle::Refused(refusal)) if round.is_empty() => answer(call, Err(refusal)),
-                Err(_) => later.push((call, request)),
+                Err(Obstacle::Refused(refusal)) if round.is_empty() => answer(at, Err(refusal)),
+                Err(_) => later.push((at, call)),
                 Ok(checked) => {
-                    let plan = |(given, (sandbox, device, before))| Plan { given, sandbox, device, before };
-                    let plans: Vec<Plan> = request.documents.into_iter().zip(checked).map(plan).collect();
-                    if request.dry_run {
+                    let dry_run = call.is_dry_run();
+                    let plans = call.plans(checked);
+                    if dry_run {
                         let results = plans.iter().map(|plan| plan.outcome(node)).collect();
-                        answer(call, Ok(ApplyReply { results }));
+                        answer(at, Ok(ApplyReply { results }));
                     } else {
                         plans.iter().for_each(|plan| claims.add(&plan.sandbox, &plan.device));
-                        round.push((call, plans));
+                        round.push((at, plans));
                     }
                 }
             }
         }
-        for (call, answered) in round::carry_out(node, round) {
-            answer(call, answered);
+        for (at, answered) in round::carry_out(node, round) {
+            answer(at, answered);
         }
         waiting = later;
     }
     followed.into_iter().for_each(|inode| node.unfollow_if_empty(inode));
-}
-
-/// Checks all documents of a call, beside the claims of `others`; `followed` takes the namespaces that their devices are in.
-fn check_all(
-    node: &mut Node,
-    documents: &[ApplyDocument],
-    others: &Claims,
-    followed: &mut BTreeSet<u64>,
-) -> Result<Vec<(Sandbox, Device, Option<Held>)>, Obstacle> {
-    if documents.is_empty() {
-        return Err(Refusal::Request { message: "no documents".to_owned(), hint: None }.into());
-    }
-    let (mut problems, mut claims, mut checked) = (Vec::new(), Claims::default(), Vec::new());
-    for given in documents {
-        match check::check(node, given, &claims, others, followed) {
-            Ok((sandbox, device, before)) => {
-                claims.add(&sandbox, &device);
-                checked.push((sandbox, device, before));
-            }
-            Err(Obstacle::Refused(Refusal::Documents(found))) => problems.extend(found),
-            Err(other) => return Err(other),
-        }
-    }
-    if problems.is_empty() { Ok(checked) } else { Err(Refusal::Documents(problems).into()) }
 }

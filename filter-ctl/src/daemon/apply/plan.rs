@@ -72,6 +72,7 @@ impl Plan {
             netns_inode: self.device.netns_inode,
             sealed: false,
             leaving: false,
+            origin: self.origin.clone(),
             created,
             updated: now(),
         }

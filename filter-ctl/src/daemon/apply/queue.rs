@@ -1,7 +1,6 @@
 //! Calls that wait for the node: whoever gets it carries out all of them.
 
-use super::Answer;
-use crate::api::ApplyRequest;
+use super::{Answer, Call};
 use crate::daemon::node::Node;
 use crate::daemon::refusal::Refusal;
 use std::sync::{Arc, Mutex};
@@ -12,17 +11,17 @@ use tokio::sync::oneshot;
 pub(in crate::daemon) struct Queue(Arc<Mutex<Vec<Waiting>>>);
 
 struct Waiting {
-    request: ApplyRequest,
+    call: Call,
     answer: oneshot::Sender<Answer>,
 }
 
 impl Queue {
-    /// Applies the documents of a call together with those of all calls that wait when the node is free.
-    pub(in crate::daemon) async fn apply(&self, node: &Arc<Mutex<Node>>, request: ApplyRequest) -> Answer {
+    /// Carries out a call together with all calls that wait when the node is free.
+    pub(in crate::daemon) async fn carry_out(&self, node: &Arc<Mutex<Node>>, call: Call) -> Answer {
         let (answer, answered) = oneshot::channel();
         let first = {
             let mut waiting = self.0.lock().expect("no panic under the lock");
-            waiting.push(Waiting { request, answer });
+            waiting.push(Waiting { call, answer });
             waiting.len() == 1
         };
         if first {
@@ -39,9 +38,9 @@ impl Queue {
 }
 
 fn carry_out(node: &mut Node, waiting: Vec<Waiting>) {
-    let (requests, answers): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.request, one.answer)).unzip();
+    let (calls, answers): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| (one.call, one.answer)).unzip();
     let mut answers: Vec<_> = answers.into_iter().map(Some).collect();
-    super::apply(node, requests, |call, answer| {
+    super::apply(node, calls, |call, answer| {
         // Nobody may be there any more to hear it.
         drop(answers[call].take().map(|to| to.send(answer)));
     });

@@ -9,7 +9,7 @@ use filter_policy::compile;
 /// Takes a document's part back; what cannot be taken back is told, and the sandbox stays enforced.
 pub(super) fn take_back(node: &mut Node, job: &Job) {
     let undone = match (&job.plan.before, job.work) {
-        (None, _) => crate::daemon::end::detach(node, job.id()).map(drop),
+        (None, _) => crate::daemon::end::take_off(node, job.id()).map(drop),
         (Some(_), Work::Refresh) => Ok(()),
         (Some(held), _) => restore(node, held.clone()),
     };

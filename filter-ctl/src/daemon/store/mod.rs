@@ -11,13 +11,11 @@ mod files;
 mod overlay;
 mod record;
 mod schema;
-#[cfg_attr(not(test), expect(dead_code, reason = "API keys and providers keep their things in it"))]
 mod shelf;
 #[cfg(test)]
 mod tests;
 
 pub(super) use record::{Pending, Record};
-#[cfg_attr(not(test), expect(unused_imports, reason = "as above"))]
 pub(super) use shelf::Table;
 
 use anyhow::{Context, anyhow};
@@ -100,7 +98,6 @@ impl Store {
     }
 
     /// Bytes that only this store knows, and always has. For keys that are derived, never to be shown.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tokens are derived from it"))]
     pub(super) fn host_secret(&self) -> [u8; 32] {
         self.secret
     }
@@ -228,7 +225,6 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such record, or the disk does not take it: then the old one or the new one is there, whole.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what a record says beside the policy changes by it"))]
     pub(super) fn rewrite(&self, id: &str, record: &Record) -> anyhow::Result<()> {
         let bytes = serde_json::to_vec(record)?;
         let replaced = self.engine.durable(|transaction| {

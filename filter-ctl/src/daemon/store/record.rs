@@ -1,5 +1,6 @@
 //! A sandbox, as kept on disk.
 
+use crate::daemon::origin::Origin;
 use filter_dataplane::Place;
 use filter_policy::{Document, Lines};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(in crate::daemon) struct Record {
     /// Whether it is being taken off its device; only what is prepared can say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
+    /// Where it comes from, if it was asked for by the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// When it was created, seconds since 1970.
     pub created: u64,
     /// When it was last changed, seconds since 1970.

@@ -1,0 +1,9 @@
+//! The API over TCP, with real traffic. One program, so that all tests run beside each other.
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod keys;
+mod provided;
+mod sdk;
+mod updates;
+mod validation;
