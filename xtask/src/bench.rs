@@ -13,6 +13,22 @@ pub(crate) enum Benchmark {
     Kernel(Kernel),
     /// What a connection costs that is judged by its name, beside nginx, haproxy and sniproxy; writes docs/benchmarks.md
     Names(Names),
+    /// What calls of the API cost, beside a bare durable write and a bare grace period; writes docs/benchmarks.md
+    Api(Api),
+}
+
+/// Options of the benchmark of the API.
+#[derive(clap::Args)]
+pub(crate) struct Api {
+    /// Measure for less than a minute; writes nothing
+    #[arg(long)]
+    short: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write nothing to docs
+    #[arg(long)]
+    dry: bool,
 }
 
 /// Options of the benchmark of names.
@@ -68,19 +84,26 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Kernel(options) => kernel(options),
         Benchmark::Names(options) => names(options),
+        Benchmark::Api(options) => api(options),
     }
+}
+
+fn api(options: &Api) -> Result<ExitCode> {
+    let mut bench = shipped()?.arg("api");
+    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
+        if given {
+            bench = bench.arg(flag);
+        }
+    }
+    if !options.short && !options.dry {
+        bench = bench.arg("--write").arg(DOCS);
+    }
+    bench.become_it()
 }
 
 fn names(options: &Names) -> Result<ExitCode> {
     setup::ensure_rivals()?;
-    build::kernel_program(&build::Options::default())?;
-    let packages = ["filter-bench", "filter-sidecar"].map(|name| ["--package", name]);
-    Tool::cargo("build")
-        .args(["--profile", tool::SHIPPED])
-        .args(packages.as_flattened())
-        .args(["--bin", "bench", "--bin", "filter-sidecar"])
-        .run()?;
-    let mut bench = Tool::as_root(tool::target().join(tool::SHIPPED).join("bench"), &["-E"])?.arg("names");
+    let mut bench = shipped()?.arg("names");
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
         if given {
             bench = bench.arg(flag);
@@ -93,6 +116,18 @@ fn names(options: &Names) -> Result<ExitCode> {
         bench = bench.arg("--write").arg(DOCS);
     }
     bench.become_it()
+}
+
+/// The benchmark of processes, once it and what operators run are built.
+fn shipped() -> Result<Tool> {
+    build::kernel_program(&build::Options::default())?;
+    let packages = ["filter-bench", "filter-sidecar"].map(|name| ["--package", name]);
+    Tool::cargo("build")
+        .args(["--profile", tool::SHIPPED])
+        .args(packages.as_flattened())
+        .args(["--bin", "bench", "--bin", "filter-sidecar"])
+        .run()?;
+    Tool::as_root(tool::target().join(tool::SHIPPED).join("bench"), &["-E"])
 }
 
 fn kernel(options: &Kernel) -> Result<ExitCode> {

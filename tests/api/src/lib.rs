@@ -7,4 +7,4 @@ mod sdk;
 
 pub use client::{Reply, Request};
 pub use open::{EXAMPLE, INSIDE, Open, PORT, PROVIDER, Provided, at};
-pub use sdk::{Driver, Sdk, Thrown};
+pub use sdk::{Driver, Sdk, Thrown, schemathesis};

@@ -126,6 +126,16 @@ impl Drop for Driver {
     }
 }
 
+/// The tester of OpenAPI documents.
+///
+/// # Errors
+/// When it is not installed; `cargo xtask setup` does that.
+pub fn schemathesis() -> Result<PathBuf> {
+    let program = tools().join("schemathesis/bin/schemathesis");
+    ensure!(program.exists(), "{} is missing: run cargo xtask setup", program.display());
+    Ok(program)
+}
+
 /// Where the clients are installed.
 pub(crate) fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/clients")

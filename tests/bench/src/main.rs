@@ -1,6 +1,8 @@
 //! `bench`: what the filter costs, beside its floors and its rivals. `cargo xtask bench` builds what it needs and runs it.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+mod api;
 mod chart;
 #[cfg(feature = "daemon")]
 mod control;
@@ -28,6 +30,9 @@ enum Benchmark {
     /// What a connection costs that is judged by its name
     #[cfg(feature = "daemon")]
     Names(names::Arguments),
+    /// What calls of the API cost
+    #[cfg(feature = "daemon")]
+    Api(api::Arguments),
     /// Copies connections, for the benchmark of names
     #[cfg(feature = "daemon")]
     #[command(hide = true)]
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
         Benchmark::Kernel(arguments) => private::enter().and_then(|()| kernel::run(&arguments)),
         #[cfg(feature = "daemon")]
         Benchmark::Names(arguments) => private::enter().and_then(|()| names::run(&arguments)),
+        #[cfg(feature = "daemon")]
+        Benchmark::Api(arguments) => private::enter().and_then(|()| api::run(&arguments)),
         #[cfg(feature = "daemon")]
         Benchmark::Copy(arguments) => names::copy::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -64,7 +64,7 @@ async fn create(api: Api, caller: Caller, request: Request, version: Version) ->
         return Err(Fault::schema(format_args!("metadata: {pairs} pairs and {bytes} bytes are the most")));
     }
     if asked.auto_pause == Some(true) {
-        return Err(Fault::unsupported("pausing"));
+        return Err(Fault::schema("autoPause: pausing is not supported: sandboxes run until they end"));
     }
     let network = asked.network.take().unwrap_or_default().network(asked.allow_internet_access);
     if !network.allow_public_traffic && !secure {

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod keys;
+mod openapi;
 mod provided;
 mod sdk;
 mod updates;

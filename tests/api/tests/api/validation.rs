@@ -196,7 +196,11 @@ fn checks_come_in_one_order() -> Result<()> {
             "You cannot create a sandbox without public access unless you enable secure envd access via 'secure' flag.",
         ),
         (Request::new("POST", "/v2/sandboxes").text(r#"{"templateID":"base"}"#), 503, "no provider …"),
-        (Request::new("POST", "/v2/sandboxes").text(r#"{"templateID":"base","autoPause":true}"#), 501, "pausing …"),
+        (
+            Request::new("POST", "/v2/sandboxes").text(r#"{"templateID":"base","autoPause":true}"#),
+            400,
+            "validation error: autoPause: …",
+        ),
         (Request::new("POST", "/v2/sandboxes").text(r#"{"metadata":{"a":1}}"#), 400, "validation error: …"),
         (Request::new("POST", "/v2/sandboxes").text(r#"{"timeout":400000000}"#), 400, "validation error: …"),
     ] {

@@ -19,7 +19,8 @@ pub(crate) fn is_there(socket: &Path) -> bool {
     ask(socket, "GET", "/v1/health", "").is_ok()
 }
 
-fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Result<String> {
+/// What is answered to a request, if it is done.
+pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Result<String> {
     let mut stream = UnixStream::connect(socket).context("cannot reach the daemon")?;
     let length = body.len();
     write!(

@@ -34,35 +34,34 @@ impl Daemon {
         let pin_dir = Path::new(BPFFS).join(format!("control-{name}"));
         let file = dir.join("config.yaml");
         fs::write(&file, config)?;
-        let log = File::create(dir.join("log"))?;
-        let child = Command::new("nsenter")
-            .arg(format!("--net={}", netns.path().display()))
-            .args(cpu.map(|cpu| ["taskset".into(), "--cpu-list".into(), cpu.to_string()]).into_iter().flatten())
-            .args(["setpriv", "--pdeathsig", "KILL"])
-            .arg(std::env::current_exe()?)
-            .arg("daemon")
-            .arg("--config")
-            .arg(&file)
-            .arg("--state-dir")
-            .arg(dir.join("state"))
-            .arg("--pin-dir")
-            .arg(&pin_dir)
-            .arg("--socket")
-            .arg(dir.join("socket"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("cannot start a daemon")?;
+        let child = spawn(&dir, &pin_dir, netns, cpu)?;
         let mut daemon = Daemon { child, dir, pin_dir };
+        daemon.answers()?;
+        Ok(daemon)
+    }
+
+    /// Kills it, and starts it again with all that it has. Call it where [`Self::start`] was called.
+    pub(crate) fn restart(&mut self, netns: &Netns) -> Result<()> {
+        self.child.kill().context("cannot kill the daemon")?;
+        self.child.wait()?;
+        self.child = spawn(&self.dir, &self.pin_dir, netns, None)?;
+        self.answers()
+    }
+
+    fn answers(&mut self) -> Result<()> {
         let started = Instant::now();
-        while !api::is_there(&daemon.socket()) {
-            if daemon.child.try_wait()?.is_some() || started.elapsed() > START_LIMIT {
-                bail!("the daemon does not answer: {}", fs::read_to_string(daemon.dir.join("log"))?);
+        while !api::is_there(&self.socket()) {
+            if self.child.try_wait()?.is_some() || started.elapsed() > START_LIMIT {
+                bail!("the daemon does not answer: {}", fs::read_to_string(self.dir.join("log"))?);
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(daemon)
+        Ok(())
+    }
+
+    /// The folder of its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.dir
     }
 
     /// Its process.
@@ -74,6 +73,29 @@ impl Daemon {
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.join("socket")
     }
+}
+
+fn spawn(dir: &Path, pin_dir: &Path, netns: &Netns, cpu: Option<usize>) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(dir.join("log"))?;
+    Command::new("nsenter")
+        .arg(format!("--net={}", netns.path().display()))
+        .args(cpu.map(|cpu| ["taskset".into(), "--cpu-list".into(), cpu.to_string()]).into_iter().flatten())
+        .args(["setpriv", "--pdeathsig", "KILL"])
+        .arg(std::env::current_exe()?)
+        .arg("daemon")
+        .arg("--config")
+        .arg(dir.join("config.yaml"))
+        .arg("--state-dir")
+        .arg(dir.join("state"))
+        .arg("--pin-dir")
+        .arg(pin_dir)
+        .arg("--socket")
+        .arg(dir.join("socket"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("cannot start a daemon")
 }
 
 impl Drop for Daemon {

@@ -5,12 +5,12 @@ use filter_policy::{Compiled, Entry, Operator, Policy, compile};
 use ipnet::{IpNet, Ipv4Net};
 
 /// So many scattered prefixes.
-pub(super) fn prefixes(count: u32) -> Vec<IpNet> {
+pub(crate) fn prefixes(count: u32) -> Vec<IpNet> {
     if count == 0 { Vec::new() } else { Spread::new(count).prefixes().map(IpNet::from).collect() }
 }
 
 /// The policy `denyOut: 0.0.0.0/0`, `allowOut:` the prefixes.
-pub(super) fn policy(allowed: &[IpNet]) -> Policy {
+pub(crate) fn policy(allowed: &[IpNet]) -> Policy {
     let entry = |value, index| Entry { value, text: String::new(), index };
     Policy {
         allow: allowed.iter().zip(0..).map(|(prefix, index)| entry(*prefix, index)).collect(),
@@ -20,6 +20,6 @@ pub(super) fn policy(allowed: &[IpNet]) -> Policy {
 }
 
 /// That policy of so many scattered prefixes, compiled.
-pub(super) fn compiled(count: u32, generation: u32) -> Compiled {
+pub(crate) fn compiled(count: u32, generation: u32) -> Compiled {
     compile(&policy(&prefixes(count)), &Operator::default(), generation)
 }

@@ -18,7 +18,7 @@ const AT_ONCE: u32 = 250;
 /// Calls at either end whose times are compared.
 const COMPARED: usize = 5;
 
-pub(super) fn measure() -> Result<Section> {
+pub(crate) fn measure() -> Result<Section> {
     let yard = Yard::new(SANDBOXES)?;
     let daemon = Daemon::start("many", &yard.netns, "hook: clsact\n")?;
     let socket = daemon.socket();
@@ -50,7 +50,7 @@ pub(super) fn measure() -> Result<Section> {
 }
 
 /// The document of a sandbox, in one of several versions.
-pub(super) fn document(at: u32, version: u32) -> Value {
+pub(crate) fn document(at: u32, version: u32) -> Value {
     json!({
         "version": 1,
         "id": format!("s{at}"),

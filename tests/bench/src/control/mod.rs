@@ -3,12 +3,12 @@
 pub(crate) mod api;
 pub(crate) mod daemon;
 mod freeing;
-mod lists;
-mod many;
+pub(crate) mod lists;
+pub(crate) mod many;
 mod memory;
 mod storm;
 mod updates;
-mod yard;
+pub(crate) mod yard;
 
 use crate::report::Report;
 use anyhow::Context;

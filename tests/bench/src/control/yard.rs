@@ -13,15 +13,15 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// A namespace with device pairs, in order.
-pub(super) struct Yard {
+pub(crate) struct Yard {
     /// The namespace.
-    pub(super) netns: Netns,
+    pub(crate) netns: Netns,
     devices: Vec<Device>,
 }
 
 impl Yard {
     /// One with so many pairs `d0`, `d1`, …; nothing is sent on them.
-    pub(super) fn new(count: u32) -> Result<Yard> {
+    pub(crate) fn new(count: u32) -> Result<Yard> {
         let netns = Netns::new()?;
         netns.sysctls(&[("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1")])?;
         let mut lines = String::new();
@@ -52,26 +52,26 @@ impl Yard {
 }
 
 /// The filter's kernel side, with sandboxes at a yard's devices.
-pub(super) struct Filter {
+pub(crate) struct Filter {
     dataplane: Option<Dataplane>,
     pin_dir: PathBuf,
 }
 
 impl Filter {
     /// One without sandboxes.
-    pub(super) fn new(name: &str) -> Result<Filter> {
+    pub(crate) fn new(name: &str) -> Result<Filter> {
         let pin_dir = Path::new(BPFFS).join(format!("control-{name}"));
         let dataplane = Dataplane::open(&pin_dir)?;
         Ok(Filter { dataplane: Some(dataplane), pin_dir })
     }
 
     /// The kernel side.
-    pub(super) fn dataplane(&mut self) -> &mut Dataplane {
+    pub(crate) fn dataplane(&mut self) -> &mut Dataplane {
         self.dataplane.as_mut().expect("taken when dropped")
     }
 
     /// Attaches a sandbox to each device of a yard that is not before `first`, as many as `count`, all with this policy.
-    pub(super) fn attach(&mut self, yard: &Yard, first: u32, count: u32, policy: &Compiled) -> Result<()> {
+    pub(crate) fn attach(&mut self, yard: &Yard, first: u32, count: u32, policy: &Compiled) -> Result<()> {
         let devices = &yard.devices[first as usize..(first + count) as usize];
         let configs: Vec<SandboxConfig> = (first..first + count).map(config).collect();
         let to_attach = |((at, device), config)| ToAttach { place: place(at, device), device, config, policy };
@@ -91,12 +91,12 @@ impl Drop for Filter {
 }
 
 /// The slot of a sandbox.
-pub(super) fn slot(at: u32) -> u32 {
+pub(crate) fn slot(at: u32) -> u32 {
     Dataplane::FIRST_SLOT + at
 }
 
 /// Its address.
-pub(super) fn address(at: u32) -> Ipv4Addr {
+pub(crate) fn address(at: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from_be_bytes([198, 18, 0, 0]) + 4 * at)
 }
 
