@@ -266,9 +266,13 @@ fn killed(place: &Place, kills: u64, others: &[&String]) -> Result<BTreeSet<(boo
         let mut command = place.world.host().command(std::env::current_exe()?);
         command.args(["--exact", "netns::victim", "--ignored"]).env("VICTIM", &id);
         let mut victim = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        ensure!(wait_until(LONG, || place.everything().is_ok_and(|now| now != before)), "nothing was made");
+        let begun = || {
+            let changed = || place.everything().is_ok_and(|now| now != before);
+            if kill % 2 == 0 { place.has_files(&id) } else { changed() }
+        };
+        ensure!(wait_until(LONG, begun), "nothing was made");
         // Where it is killed is to be another place each time, so this one is a time and no condition.
-        thread::sleep(Duration::from_millis(kill));
+        thread::sleep(Duration::from_millis(kill / 2));
         ensure!(victim.try_wait()?.is_none(), "it has ended by itself");
         victim.kill()?;
         victim.wait()?;
