@@ -26,6 +26,7 @@ pub use config::Config;
 
 use crate::{Error, Made, devices};
 use filter_dataplane::Namespace;
+use filter_policy::NetnsRef;
 use filter_policy::document::{self, Attach, OnDeny};
 use ipnet::IpNet;
 use pool::{Addresses, Pool, Taken};
@@ -93,7 +94,9 @@ impl Netns {
         let name = made.attach.interface.as_deref().ok_or_else(|| refuse("no device is told of it".to_owned()))?;
         let device = links::own_named(&self.host, name)?.filter(|device| device.id == id);
         let device = device.ok_or_else(|| refuse(format!("{name} is not there, or is another's")))?;
-        Ok(devices::switch_on(&self.host, &device.name)?)
+        devices::switch_on(&self.host, &device.name)?;
+        let inside = Namespace::find(&NetnsRef::Path(place::path(id)))?;
+        links::wait(&self.host, &device.name, &inside)
     }
 
     /// The device goes last: it is what tells of the rest.
