@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use nix::libc::{EEXIST, ENODEV};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fs;
@@ -19,6 +19,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What the sandbox calls its device.
 const INSIDE: &str = "eth0";
@@ -26,6 +28,8 @@ const INSIDE: &str = "eth0";
 const ALIAS: &str = "sandbox-filter:";
 /// What names of our devices begin with; a number follows.
 const PREFIX: &str = "sf";
+/// How long the kernel may take to notice that a link is up.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Index of the loopback device in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -136,6 +140,25 @@ pub(super) fn dress_inside(inside: &Namespace, addresses: &Addresses) -> Result<
         Ok(())
     })?;
     Ok(mac)
+}
+
+/// Waits, for a while, until the kernel has noticed at both ends that the link is up, which it may take a second for. Before, IPv6 does not
+/// work.
+pub(super) fn wait(host: &Namespace, name: &str, inside: &Namespace) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    for (namespace, name) in [(host, name), (inside, INSIDE)] {
+        while !is_running(namespace, name)? && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    Ok(())
+}
+
+fn is_running(namespace: &Namespace, name: &str) -> Result<bool, Error> {
+    let link = ask(namespace, "look at a device", async |handle: Handle| {
+        handle.link().get().match_name(name.to_owned()).execute().try_next().await
+    })?;
+    Ok(link.is_some_and(|link| link.header.flags.contains(LinkFlags::Running)))
 }
 
 /// Removes a device. One that is gone already is fine: the kernel removes it with its namespace.

@@ -26,6 +26,7 @@ pub use config::Config;
 
 use crate::{Error, Made, devices};
 use filter_dataplane::Namespace;
+use filter_policy::NetnsRef;
 use filter_policy::document::{self, Attach, OnDeny};
 use ipnet::IpNet;
 use pool::{Addresses, Pool, Taken};
@@ -93,7 +94,9 @@ impl Netns {
         let name = made.attach.interface.as_deref().ok_or_else(|| refuse("no device is told of it".to_owned()))?;
         let device = links::own_named(&self.host, name)?.filter(|device| device.id == id);
         let device = device.ok_or_else(|| refuse(format!("{name} is not there, or is another's")))?;
-        Ok(devices::switch_on(&self.host, &device.name)?)
+        devices::switch_on(&self.host, &device.name)?;
+        let inside = Namespace::find(&NetnsRef::Path(place::path(id)))?;
+        links::wait(&self.host, &device.name, &inside)
     }
 
     /// The device goes last: it is what tells of the rest.
@@ -150,27 +153,29 @@ impl Netns {
         })
     }
 
+    /// Removes what there is of a sandbox's numbers: the kernel may have removed the device already, with its namespace.
     fn remove_devices(&self, id: &str) -> Result<(), Error> {
-        let numbers = self.taken().numbers(id);
-        let devices = if numbers.is_empty() {
-            links::own(&self.host)?
-        } else {
-            let found = numbers.into_iter().map(|number| links::own_named(&self.host, &links::name(number)));
-            found.filter_map(Result::transpose).collect::<Result<_, _>>()?
-        };
-        for device in devices.into_iter().filter(|device| device.id == id) {
-            links::remove(&self.host, &device.name)?;
-            self.forget_connections(&device.name);
+        let mut numbers = self.taken().numbers(id);
+        if numbers.is_empty() {
+            let own = links::own(&self.host)?.into_iter().filter(|device| device.id == id);
+            numbers = own.filter_map(|device| links::number(&device.name)).collect();
+        }
+        for number in numbers {
+            let name = links::name(number);
+            if links::own_named(&self.host, &name)?.is_some_and(|device| device.id == id) {
+                links::remove(&self.host, &name)?;
+            }
+            if number < self.pool.size {
+                self.forget_connections(&self.pool.addresses(number));
+            }
         }
         Ok(())
     }
 
-    /// They count for the next with this device. A kernel without `ctnetlink` forgets them in its own time.
-    fn forget_connections(&self, device: &str) {
-        let number = links::number(device).filter(|number| *number < self.pool.size);
-        let Some(Addresses { v4, v6 }) = number.map(|number| self.pool.addresses(number)) else { return };
-        let v4 = v4.map(|pair| IpAddr::V4(pair.sandbox));
-        for source in v4.into_iter().chain(v6.map(|pair| IpAddr::V6(pair.sandbox))) {
+    /// They would count for the next with this number. A kernel without `ctnetlink` forgets them in its own time.
+    fn forget_connections(&self, addresses: &Addresses) {
+        let v4 = addresses.v4.map(|pair| IpAddr::V4(pair.sandbox));
+        for source in v4.into_iter().chain(addresses.v6.map(|pair| IpAddr::V6(pair.sandbox))) {
             connections::forget(&self.host, source).ok();
         }
     }

@@ -82,9 +82,13 @@ impl<'a> Place<'a> {
         Ok(Place::command(id, words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
     }
 
-    /// What curl gets there; nothing when it gets nothing within two seconds.
+    /// What curl gets there; nothing when it gets no connection within five seconds. One who has tried before the link was up looks for
+    /// the gateway's MAC address once a second.
     pub(crate) fn curl(&self, id: &str, url: &str) -> Result<String> {
-        self.inside(id, &["curl", "--disable", "-s", "-g", "--noproxy", "*", "--max-time", "2", url])
+        self.inside(
+            id,
+            &["curl", "--disable", "-s", "-g", "--noproxy", "*", "--connect-timeout", "5", "--max-time", "10", url],
+        )
     }
 
     /// Runs `work` on a thread in the sandbox.
