@@ -1,4 +1,5 @@
-//! A cgroup of the daemon's own (cgroup v2), which the processes that it starts begin in.
+//! A cgroup of the daemon's own (cgroup v2), which the processes that it starts begin in. It and they end together: what is to
+//! go on without the daemon, or to dial what it may not, is moved to where the daemon was before ([`here`]).
 
 use crate::Error;
 use nix::errno::Errno;
@@ -86,7 +87,7 @@ impl Cgroup {
 ///
 /// # Errors
 /// When no cgroup2 file system shows it.
-pub(crate) fn here() -> Result<PathBuf, Error> {
+pub fn here() -> Result<PathBuf, Error> {
     let read = |path: &str| fs::read_to_string(path).map_err(Error::file("read", path));
     let (mounts, cgroups) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
     find(&mounts, &cgroups).ok_or_else(|| Error::Unsupported {

@@ -10,7 +10,7 @@ mod bare;
 mod bench;
 mod blocks;
 mod bridges;
-mod cgroup;
+pub mod cgroup;
 mod counters;
 mod device;
 mod error;

@@ -17,7 +17,7 @@
 
 use crate::command::{self, CommandError};
 use crate::{Ask, Error, Made, devices};
-use filter_dataplane::{Device, DeviceError, Namespace, netlink};
+use filter_dataplane::{Device, DeviceError, Namespace, cgroup, netlink};
 use filter_policy::{Attach, document};
 use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
@@ -29,6 +29,9 @@ use std::time::Duration;
 
 /// The longest time limit, in seconds.
 const MAX_SECONDS: u64 = 3600;
+
+/// Moves itself to the cgroup whose processes are listed in the file, and becomes the command.
+const MOVED: &str = "echo 0 > \"$0\" && exec \"$@\"";
 
 /// The operator's command.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -50,6 +53,9 @@ pub struct Exec {
     command: Vec<String>,
     within: Duration,
     host: Namespace,
+    /// Where the processes of this one's cgroup are listed, if there are cgroups (v2). The daemon goes into one that marks sockets and ends with it;
+    /// commands, and what they leave running, have no part in that.
+    members: Option<String>,
     /// The templates of those that this process has made.
     templates: Mutex<HashMap<String, String>>,
 }
@@ -79,6 +85,7 @@ impl Exec {
             command: config.command.clone(),
             within: Duration::from_secs(config.timeout_seconds),
             host: Namespace::here()?,
+            members: cgroup::here().ok().map(|here| here.join("cgroup.procs").display().to_string()),
             templates: Mutex::default(),
         })
     }
@@ -132,7 +139,9 @@ impl Exec {
     }
 
     fn run(&self, question: &Value) -> Result<Vec<u8>, CommandError> {
-        command::run(&self.command, format!("{question}\n").as_bytes(), self.within)
+        let outside = self.members.iter().flat_map(|members| ["/bin/sh", "-c", MOVED, members]);
+        let words: Vec<String> = outside.map(str::to_owned).chain(self.command.iter().cloned()).collect();
+        command::run(&words, format!("{question}\n").as_bytes(), self.within)
     }
 
     fn failed(&self, id: &str, action: &'static str, reason: String) -> Error {

@@ -114,6 +114,17 @@ impl Open {
     }
 }
 
+impl Drop for Open {
+    /// What the provider has made is not the world's: it would stay.
+    fn drop(&mut self) {
+        let all = self.send(&Request::new("GET", "/sandboxes").key(&self.operator)).and_then(|reply| reply.json());
+        for id in all.iter().filter_map(Value::as_array).flatten().filter_map(|one| one["sandboxID"].as_str()) {
+            // A daemon that a test has killed leaves them, for the world to remove.
+            drop(self.send(&Request::new("DELETE", format!("/sandboxes/{id}")).key(&self.operator)));
+        }
+    }
+}
+
 /// The body of a create call for a sandbox that the world has made.
 pub fn at(sandbox: &Sandbox, network: &Value) -> Value {
     let (id, v4, v6) = (sandbox.device.trim_start_matches("veth-"), sandbox.v4, sandbox.v6);

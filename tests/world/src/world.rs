@@ -186,6 +186,10 @@ impl World {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let made: Vec<PathBuf> = nodes.iter().filter(|path| path.exists()).cloned().collect();
         let namespaces = remove_namespaces(&made);
+        for name in nodes.iter().filter_map(|path| path.file_name()) {
+            // What `ip netns exec` binds there; most have nothing.
+            fs::remove_dir_all(Path::new("/etc/netns").join(name)).ok();
+        }
         let pins = remove_tree(&self.pin_dir);
         let files = remove_tree(&self.dir);
         let is_own = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.tag));
