@@ -7,7 +7,7 @@ use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
 use filter_dataplane::{Attachment, Device, Gateway, Watcher, fail_point};
-use filter_policy::{compile, validate};
+use filter_policy::{Compiled, compile, validate};
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::ops::Bound;
@@ -23,6 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_millis(150);
 /// Sandboxes that are looked at under one lock.
 const AT_ONCE: usize = 64;
+/// Sandboxes that are taken over together.
+const ADOPTED_AT_ONCE: usize = 256;
 /// For notices that come together.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -31,12 +33,16 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     fail_point("adopt.opened");
     let own = node.follow(None)?;
     node.protect_host(own)?;
-    for (id, pending) in node.store.load()? {
-        if let Some(record) = settle(node, &id, pending)? {
-            fail_point("adopt.settled");
-            adopt_one(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?;
-            fail_point("adopt.between");
+    let mut waiting = node.store.load()?.into_iter().peekable();
+    while waiting.peek().is_some() {
+        let mut taken = Vec::with_capacity(ADOPTED_AT_ONCE);
+        for (id, pending) in waiting.by_ref().take(ADOPTED_AT_ONCE) {
+            if let Some(record) = settle(node, &id, pending)? {
+                fail_point("adopt.settled");
+                taken.extend(take_over(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?);
+            }
         }
+        adopt_taken(node, taken)?;
     }
     // From here on nobody asks the kernel what the records of these are.
     node.store.flush()?;
@@ -97,34 +103,61 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
     Ok(current)
 }
 
-fn adopt_one(node: &mut Node, id: &str, record: Record) -> anyhow::Result<()> {
+/// A sandbox whose links are this daemon's, and the policy that its record says.
+struct Taken {
+    held: Held,
+    policy: Compiled,
+    /// Whether the sidecar has its names.
+    names: anyhow::Result<()>,
+}
+
+/// Puts this daemon's program behind the links of a sandbox; nothing when its device is gone.
+fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option<Taken>> {
     let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
     let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
     let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
     let state = node.dataplane.state(held.record.slot)?;
     let Some(state) = state.filter(|state| state.config.incarnation == held.record.incarnation) else {
         // Its slot is empty or another's by now.
-        return lay_by(node, id, held);
+        lay_by(node, id, held)?;
+        return Ok(None);
     };
     held.config = state.config;
     let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
     if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
         node.store.flush()?;
         node.dataplane.detach(held.place())?;
-        return lay_by(node, id, held);
+        lay_by(node, id, held)?;
+        return Ok(None);
     }
     fail_point("adopt.linked");
     held.gone = false;
     // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
     // update: attachment and policy are both made to be what the record says.
-    let compiled = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
+    let policy = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
     let names = node.prepare_names(&held.record, &held.config, &held.sandbox);
-    node.dataplane.switch(held.record.slot, &compiled)?;
-    // Without the sidecar what it would judge is denied.
-    if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
-        tracing::error!(id, "its names are of no use: {error:#}");
-        node.sidecar.falls_short();
+    Ok(Some(Taken { held, policy, names }))
+}
+
+/// Makes attachment and policy of sandboxes what their records say; they share a grace period.
+fn adopt_taken(node: &mut Node, taken: Vec<Taken>) -> anyhow::Result<()> {
+    let policies: Vec<_> = taken.iter().map(|taken| (taken.held.record.slot, &taken.policy)).collect();
+    let switched = node.dataplane.switch_many(&policies);
+    for (Taken { held, names, .. }, switched) in taken.into_iter().zip(switched) {
+        let id = held.sandbox.id.to_string();
+        switched.with_context(|| format!("sandbox \"{id}\""))?;
+        // Without the sidecar what it would judge is denied.
+        if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
+            tracing::error!(id, "its names are of no use: {error:#}");
+            node.sidecar.falls_short();
+        }
+        hold_adopted(node, &id, held).with_context(|| format!("sandbox \"{id}\""))?;
+        fail_point("adopt.between");
     }
+    Ok(())
+}
+
+fn hold_adopted(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
     let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
     node.hold(held);
     match node.follow(netns.as_ref()) {

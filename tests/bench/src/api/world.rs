@@ -26,7 +26,7 @@ impl World {
     /// A daemon with so many sandboxes.
     pub(super) fn new(count: u32) -> Result<World> {
         let yard = Yard::new(count)?;
-        let daemon = Daemon::start("api", &yard.netns, &format!("hook: clsact\napi: {{ listen: \"{LISTEN}\" }}\n"))?;
+        let daemon = Daemon::start("api", &yard.netns, &format!("api: {{ listen: \"{LISTEN}\" }}\n"))?;
         let socket = daemon.socket();
         for first in (0..count).step_by(AT_ONCE as usize) {
             let documents: Vec<Value> = (first..(first + AT_ONCE).min(count)).map(|at| document(at, 0)).collect();
