@@ -16,6 +16,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub(super) use file::hinted;
 pub(super) use record::{Pending, Record};
 #[cfg_attr(not(test), expect(unused_imports, reason = "as above"))]
 pub(super) use shelf::Table;
