@@ -43,9 +43,8 @@ impl Store {
     /// # Errors
     /// When the disk does not take that.
     pub(in crate::daemon) fn take(&self, table: Table, id: &str) -> anyhow::Result<bool> {
-        let taken = self
-            .engine
-            .durable(|transaction| Ok(transaction.open_table(table.definition())?.remove(id)?.is_some()));
+        let taken =
+            self.engine.durable(|transaction| Ok(transaction.open_table(table.definition())?.remove(id)?.is_some()));
         taken.with_context(|| format!("cannot take {id} from {table:?}"))
     }
 
@@ -54,8 +53,7 @@ impl Store {
     /// # Errors
     /// When the disk cannot be read, or a value is none of `T`.
     pub(in crate::daemon) fn all<T: DeserializeOwned>(&self, table: Table) -> anyhow::Result<Vec<(String, T)>> {
-        let entries =
-            self.engine.read(|transaction| schema::entries(&transaction.open_table(table.definition())?))?;
+        let entries = self.engine.read(|transaction| schema::entries(&transaction.open_table(table.definition())?))?;
         entries
             .into_iter()
             .map(|(id, bytes)| {

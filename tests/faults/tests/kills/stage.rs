@@ -243,7 +243,9 @@ impl Stage {
     /// The slot of a sandbox, as its record has it.
     pub(crate) fn slot(&self, id: &str) -> Result<u32> {
         let records = self.daemon.records()?;
-        let slot = records.get(id).with_context(|| format!("no record of {id}"))?["slot"].as_u64().context("a record without a slot")?;
+        let slot = records.get(id).with_context(|| format!("no record of {id}"))?["slot"]
+            .as_u64()
+            .context("a record without a slot")?;
         Ok(u32::try_from(slot)?)
     }
 

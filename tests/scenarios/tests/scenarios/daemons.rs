@@ -146,7 +146,11 @@ fn pins_and_records_that_are_another_version_s() -> Result<()> {
         fs::write(&store, bytes)?;
         let ended = stage.daemon.ends(&[])?;
         assert_eq!(ended.code(), Some(1));
-        assert!(ended.stderr.contains("store.redb: it is damaged") && ended.stderr.contains("hint: "), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("store.redb: it is damaged") && ended.stderr.contains("hint: "),
+            "{}",
+            ended.stderr
+        );
         assert!(!http(WEB).gets_through(&stage.a, false)?);
         assert!(fs::read(&store)? == bytes);
     }

@@ -17,7 +17,8 @@ const CHOICES: usize = 2;
 
 #[test]
 fn a_power_cut_takes_nothing_that_was_acknowledged() -> Result<()> {
-    let workloads: u64 = env::var("POWER_CUTS").map_or(Ok(1), |text| text.parse()).context("POWER_CUTS is no number")?;
+    let workloads: u64 =
+        env::var("POWER_CUTS").map_or(Ok(1), |text| text.parse()).context("POWER_CUTS is no number")?;
     let (mut cuts, mut old, mut new) = (0, 0, 0);
     for seed in 0..workloads {
         let mut workload = Workload::new(seed)?;

@@ -14,7 +14,9 @@ fn a_disk_that_refuses_leaves_the_old_and_the_store_works_again() -> Result<()> 
                 let error = workload.step(&mut Vec::new()).err();
                 refused += u32::from(error.is_some());
                 if workload.disk.has_refused() {
-                    workload.agrees().with_context(|| format!("after {after}, {times} times, step {step}: {error:?}"))?;
+                    workload
+                        .agrees()
+                        .with_context(|| format!("after {after}, {times} times, step {step}: {error:?}"))?;
                 }
             }
             if !workload.disk.has_refused() {

@@ -54,12 +54,7 @@ impl Workload {
     }
 
     /// Does something that makes `after` true, and notes what was done to the disk for it.
-    fn change(
-        &mut self,
-        steps: &mut Vec<Step>,
-        after: Truth,
-        change: impl FnOnce(&Store) -> Result<()>,
-    ) -> Result<()> {
+    fn change(&mut self, steps: &mut Vec<Step>, after: Truth, change: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
         let began = self.disk.done();
         let changed = change(&self.store);
         let before = std::mem::replace(&mut self.truth, after.clone());
@@ -247,8 +242,7 @@ pub(super) fn truth(store: &Store) -> Result<Truth> {
         let values = store.all::<u32>(table)?;
         truth.extend(values.into_iter().map(|(name, value)| (format!("{table:?} {name}"), value.to_string())));
     }
-    let number =
-        store.engine.read(|transaction| schema::number(&transaction.open_table(META)?, META_INCARNATIONS))?;
+    let number = store.engine.read(|transaction| schema::number(&transaction.open_table(META)?, META_INCARNATIONS))?;
     truth.insert("incarnations".to_owned(), number.to_string());
     truth.insert("secret".to_owned(), format!("{:?}", store.host_secret()));
     Ok(truth)
