@@ -86,11 +86,11 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "power-cuts",
-        shows: "whenever the power fails, the store has everything that was acknowledged, and all or nothing of the rest, over 60 workloads",
+        shows: "whenever the power fails, the store has everything that was acknowledged, and all or nothing of the rest, over 50 workloads",
         command: || {
             Tool::cargo("test")
                 .args(["--package", "filter-ctl", "--lib", "power_cut", "--", "--nocapture"])
-                .env("POWER_CUTS", "60")
+                .env("POWER_CUTS", "50")
         },
     },
     Proof {
