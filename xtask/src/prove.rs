@@ -85,6 +85,15 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "power-cuts",
+        shows: "whenever the power fails, the store has everything that was acknowledged, and all or nothing of the rest, over 50 workloads",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "filter-ctl", "--lib", "power_cut", "--", "--nocapture"])
+                .env("POWER_CUTS", "50")
+        },
+    },
+    Proof {
         name: "sidecar",
         shows: "a sidecar killed, frozen or out of descriptors, 120 times under load, lets nothing denied pass and is back within a second",
         command: || {

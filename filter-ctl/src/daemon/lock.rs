@@ -1,5 +1,6 @@
 //! One daemon a state directory.
 
+use super::store::hinted;
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, Permissions};
@@ -9,6 +10,10 @@ use std::path::Path;
 
 /// Makes the directory, for this user alone, and locks it for as long as the result lives.
 pub(super) fn state_dir(directory: &Path) -> anyhow::Result<Flock<File>> {
+    lock(directory).map_err(hinted)
+}
+
+fn lock(directory: &Path) -> anyhow::Result<Flock<File>> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create the state directory {}", directory.display()))?;
     fs::set_permissions(directory, Permissions::from_mode(0o700))
@@ -18,8 +23,8 @@ pub(super) fn state_dir(directory: &Path) -> anyhow::Result<Flock<File>> {
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
-            lock.set_len(0)?;
-            writeln!(lock, "{}", std::process::id())?;
+            let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+            noted.with_context(|| format!("cannot write to {}", path.display()))?;
             Ok(lock)
         }
         Err((mut file, _)) => {

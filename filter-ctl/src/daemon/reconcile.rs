@@ -63,7 +63,7 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
 }
 
 /// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces. A detachment that
-/// has begun is completed.
+/// has begun is completed. After a restart of the machine the store has decided already.
 fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
     let Pending { current, next } = pending;
     let Some(next) = next else {
@@ -87,16 +87,16 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
         let sealed = state.config.flags & SandboxFlags::SEALED != 0;
         state.generation == next.generation && sealed == next.sealed
     });
-    // A sandbox that was being created counts from the moment when all its hooks were attached.
-    let created = current.is_none();
     // Somebody has cleared the kernel: it may have been acknowledged before that.
     let forgotten =
         enforced.is_none() && current.as_ref().is_some_and(|current| current.incarnation == next.incarnation);
-    if forgotten || took_effect && (!created || node.dataplane.attachment(next.place())? == Attachment::Whole) {
+    // A sandbox that was being created may lack hooks: it was not acknowledged then, or somebody has taken them off since. They are
+    // attached when it is taken over.
+    if forgotten || took_effect {
         node.store.commit(id)?;
         return Ok(Some(next));
     }
-    if created && enforced.is_some() {
+    if current.is_none() && enforced.is_some() {
         node.dataplane.detach(next.place())?;
     }
     node.store.drop_prepared(id);
@@ -174,7 +174,7 @@ fn hold_adopted(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
 fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
     let (id, device) = (&held.sandbox.id, &held.record.device);
-    tracing::error!(%id, device, "somebody has removed a link of the filter: the device was not filtered since");
+    tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
     let found = Device::find(&held.sandbox.attach).ok();
     let Some(device) = found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
     else {

@@ -13,6 +13,8 @@ mod expect;
 mod marked;
 mod named;
 mod probe;
+mod records;
+mod small;
 mod stage;
 mod traces;
 mod web;
@@ -22,6 +24,7 @@ pub use daemon::{Daemon, Ended};
 pub use marked::{Marked, marked};
 pub use named::get_named;
 pub use probe::{Outcome, Probe, dns, dns_tcp, http, http_other, https, ping, udp};
+pub use small::Small;
 pub use stage::{Setup, Stage, document};
 pub use web::{NOWHERE, NOWHERE6, RESOLVER, Talk, Watch};
 

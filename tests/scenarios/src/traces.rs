@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 impl Daemon {
-    /// Everything that an apply could leave behind: documents and generations as the daemon shows them, the files of the
-    /// state directory with their contents, and what is pinned. Two that are equal mean that nothing was changed.
+    /// Everything that an apply could leave behind: documents and generations as the daemon shows them, the records and the
+    /// files of the state directory, and what is pinned. Two that are equal mean that nothing was changed.
     ///
     /// # Errors
     /// When the daemon does not answer, or a directory cannot be read.
@@ -17,11 +17,8 @@ impl Daemon {
             let document = serde_json::to_string(&status.document)?;
             traces.push(format!("{} {:?} {} {document}", status.id, status.state, status.generation));
         }
-        let state = files(&self.state_dir().join("sandboxes"))?;
-        for path in state {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-            traces.push(format!("{path}: {text}"));
-        }
+        traces.extend(self.records()?.into_iter().map(|(id, record)| format!("record {id}: {record}")));
+        traces.extend(files(self.state_dir())?);
         traces.extend(files(self.pin_dir())?);
         Ok(traces)
     }

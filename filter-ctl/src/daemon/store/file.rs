@@ -150,7 +150,7 @@ fn told(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Says what to do about a disk that is full or takes nothing.
-pub(super) fn hinted(error: anyhow::Error) -> anyhow::Error {
+pub(in crate::daemon) fn hinted(error: anyhow::Error) -> anyhow::Error {
     let io = error.chain().find_map(|cause| match cause.downcast_ref::<redb::StorageError>() {
         Some(redb::StorageError::Io(error)) => Some(error.kind()),
         _ => match cause.downcast_ref::<redb::Error>() {

@@ -15,6 +15,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub(super) use file::hinted;
 pub(super) use record::{Pending, Record};
 pub(super) use shelf::Table;
 

@@ -29,6 +29,8 @@ pub(crate) enum Operation {
     Vanish,
     /// A packet of `a` is explained.
     Explain,
+    /// `a` gets its other policy, and the next daemon finds that the machine was restarted.
+    Restart,
     /// Whatever a client asks for, one thing after the other.
     Anything,
 }
@@ -47,13 +49,14 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("attach.from_sandbox.attached", Operation::Attach),
     ("attach.from_sandbox.pinned", Operation::Attach),
     ("attach.committed", Operation::Attach),
-    ("store.written", Operation::Update),
+    ("store.preparing", Operation::Update),
+    ("store.prepared", Operation::Update),
     ("update.prepared", Operation::Update),
     ("update.named", Operation::Update),
     ("switch.built", Operation::Update),
     ("switch.placed", Operation::Update),
     ("update.switched", Operation::Update),
-    ("store.renamed", Operation::Update),
+    ("store.committed", Operation::Update),
     ("update.committed", Operation::Update),
     ("adopt.opened", Operation::Adopt),
     ("adopt.settled", Operation::Adopt),
@@ -73,7 +76,8 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("detach.FLOWS.cleared", Operation::Detach),
     ("detach.SANDBOXES.cleared", Operation::Detach),
     ("detach.cleared", Operation::Detach),
-    ("detach.removed", Operation::Detach),
+    ("store.removing", Operation::Detach),
+    ("store.removed", Operation::Detach),
     ("detach.forgotten", Operation::Detach),
     ("mend.assigned", Operation::Mend),
     ("attach.to_sandbox.attached", Operation::Mend),
@@ -82,6 +86,10 @@ pub(crate) const POINTS: &[(&str, Operation)] = &[
     ("detach.released", Operation::Vanish),
     ("detach.SANDBOXES.cleared", Operation::Vanish),
     ("explain.assigned", Operation::Explain),
+    ("store.preparing", Operation::Restart),
+    ("store.prepared", Operation::Restart),
+    ("switch.placed", Operation::Restart),
+    ("store.committed", Operation::Restart),
 ];
 
 /// Updates in the middle of which the daemon was killed before it is killed again while it takes over.
@@ -102,6 +110,7 @@ impl Stage {
             Operation::Mend => self.mend(point),
             Operation::Vanish => self.vanish(point),
             Operation::Explain => self.explain(point),
+            Operation::Restart => self.restart(point),
             Operation::Anything => bail!("nothing leads to one point"),
         };
         let Round { adopted, passed_b, strict_b } = round.with_context(|| format!("{operation:?} at {point}"))?;
@@ -272,6 +281,19 @@ impl Stage {
         let adopted = self.takes_over()?;
         let now = &self.agrees()?["a"];
         ensure!((now.generation, now.updated) == (old.generation, old.updated), "{now:?}");
+        Ok(Round::of_a(adopted))
+    }
+
+    /// What was prepared may have been acknowledged, and nobody can be asked: it is true from then on. What was not is not.
+    fn restart(&mut self, point: &str) -> Result<Round> {
+        let old = self.daemon.status("a")?;
+        self.updates_in_vain(point, 1 - which(&old))?;
+        self.enforcement_goes_on()?;
+        self.daemon.restarts_machine()?;
+        let adopted = self.takes_over()?;
+        let now = &self.agrees()?["a"];
+        let added = u32::from(point != "store.preparing");
+        ensure!(now.state == State::Active && now.generation == old.generation + added, "{old:?} became {now:?}");
         Ok(Round::of_a(adopted))
     }
 

@@ -229,20 +229,23 @@ impl Stage {
         }
         let unknown: Vec<_> = slots.iter().filter(|(slot, _)| !known.contains_key(slot)).collect();
         ensure!(unknown.is_empty(), "nobody knows {unknown:?}");
-        let directory = self.daemon.state_dir().join("sandboxes");
-        for entry in fs::read_dir(&directory)? {
-            let path = entry?.path();
-            ensure!(path.extension().is_some_and(|kind| kind == "json"), "{} was left", path.display());
+        let all: BTreeMap<_, _> = self.daemon.list()?.into_iter().map(|status| (status.id.clone(), status)).collect();
+        // What the next daemon would find, also after a power cut.
+        let records = self.daemon.records()?;
+        ensure!(records.keys().eq(all.keys()), "{:?} are on disk, {:?} are held", records.keys(), all.keys());
+        for (id, status) in &all {
+            let generation = &records[id]["generation"];
+            ensure!(*generation == status.generation, "{id}: {generation} is on disk, `get` says {status:?}");
         }
-        Ok(self.daemon.list()?.into_iter().map(|status| (status.id.clone(), status)).collect())
+        Ok(all)
     }
 
     /// The slot of a sandbox, as its record has it.
     pub(crate) fn slot(&self, id: &str) -> Result<u32> {
-        let path = self.daemon.state_dir().join(format!("sandboxes/{id}.json"));
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let record: serde_json::Value = serde_json::from_str(&text)?;
-        let slot = record["slot"].as_u64().context("a record without a slot")?;
+        let records = self.daemon.records()?;
+        let slot = records.get(id).with_context(|| format!("no record of {id}"))?["slot"]
+            .as_u64()
+            .context("a record without a slot")?;
         Ok(u32::try_from(slot)?)
     }
 

@@ -43,7 +43,7 @@ struct Idle {
 impl Idle {
     fn of(daemon: &Daemon, scope: Scope) -> Result<Idle> {
         let pid = daemon.pid().context("it runs")?;
-        let scope = scope.directory(daemon.pin_dir()).directory(daemon.state_dir().join("sandboxes"));
+        let scope = scope.directory(daemon.pin_dir()).directory(daemon.state_dir());
         let (snapshot, kernel) = (Snapshot::take(&scope)?, KernelMemory::read()?);
         Ok(Idle { scope, snapshot, files: open_files(pid)?, memory: resident(pid)?, kernel })
     }

@@ -139,15 +139,30 @@ fn pins_and_records_that_are_another_version_s() -> Result<()> {
     assert!(ended.stderr.contains("is of lead-4") && ended.stderr.contains("btf/vmlinux"), "{}", ended.stderr);
     assert!(!http(WEB).gets_through(&stage.a, false)?);
     fs::remove_dir(&foreign)?;
-    // A damaged record: refused too, naming the file.
-    let record = stage.daemon.state_dir().join("sandboxes/a.json");
-    let text = fs::read_to_string(&record)?;
-    fs::write(&record, &text[..text.len() / 2])?;
+    // A damaged store: refused too, and left as it is.
+    let store = stage.daemon.store();
+    let whole = fs::read(&store)?;
+    for bytes in [&whole[..whole.len() / 2], &whole.repeat(2)[100..], b""] {
+        fs::write(&store, bytes)?;
+        let ended = stage.daemon.ends(&[])?;
+        assert_eq!(ended.code(), Some(1));
+        assert!(
+            ended.stderr.contains("store.redb: it is damaged") && ended.stderr.contains("hint: "),
+            "{}",
+            ended.stderr
+        );
+        assert!(!http(WEB).gets_through(&stage.a, false)?);
+        assert!(fs::read(&store)? == bytes);
+    }
+    fs::write(&store, whole)?;
+    // And one of a newer daemon.
+    stage.daemon.sets_version(3)?;
+    let bytes = fs::read(&store)?;
     let ended = stage.daemon.ends(&[])?;
     assert_eq!(ended.code(), Some(1));
-    assert!(ended.stderr.contains("a.json is damaged"), "{}", ended.stderr);
-    assert!(!http(WEB).gets_through(&stage.a, false)?);
-    fs::write(&record, text)?;
+    assert!(ended.stderr.contains("of version 3") && ended.stderr.contains("up to 2"), "{}", ended.stderr);
+    assert!(!http(WEB).gets_through(&stage.a, false)? && fs::read(&store)? == bytes);
+    stage.daemon.sets_version(2)?;
     stage.daemon.begin()?;
     stage.expect(&stage.a, &[(AddressDenied, &[http(WEB), udp(WEB6)])])
 }

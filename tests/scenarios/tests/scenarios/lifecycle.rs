@@ -3,7 +3,6 @@
 use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByDefault, AllowedByList, Sealed};
 use filter_ctl::api::{Change, EndState, State};
-use std::fs;
 use test_scenarios::{SOON, Stage, document, http, ping, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
 use test_world::wait_until;
@@ -107,7 +106,7 @@ fn a_seal_outlives_the_daemon_and_ends_with_the_device() -> Result<()> {
     stage.expect(&stage.a, &[(Sealed, &[ping(WEB), http(WEB6)])])?;
     stage.world.host().ip("link del veth-a")?;
     assert!(wait_until(SOON, || stage.daemon.list().is_ok_and(|all| all.is_empty())), "it has ended");
-    assert!(fs::read_dir(stage.daemon.state_dir().join("sandboxes"))?.next().is_none());
+    assert!(stage.daemon.records()?.is_empty());
     Ok(())
 }
 

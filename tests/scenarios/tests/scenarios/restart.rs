@@ -3,8 +3,7 @@
 use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{Change, State};
-use std::fs;
-use test_scenarios::{SOON, Setup, Stage, document, http, ping, udp};
+use test_scenarios::{SOON, Setup, Small, Stage, document, http, ping, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, wait_until};
 
@@ -152,7 +151,7 @@ fn hooks_whose_record_was_removed_go_on_enforcing_until_they_are_detached() -> R
         stage.apply(&stage.a, POLICY)?;
         let links = stage.daemon.links()?;
         stage.daemon.stop()?;
-        fs::remove_file(stage.daemon.state_dir().join("sandboxes/a.json"))?;
+        stage.daemon.forget("a")?;
         stage.daemon.begin()?;
 
         assert_eq!(stage.daemon.links()?, links);
@@ -175,7 +174,7 @@ fn hooks_whose_record_was_removed_go_on_enforcing_until_they_are_detached() -> R
 
         // One whose device is gone meanwhile is removed.
         stage.daemon.stop()?;
-        fs::remove_file(stage.daemon.state_dir().join("sandboxes/a.json"))?;
+        stage.daemon.forget("a")?;
         stage.world.host().ip("link del veth-a")?;
         stage.daemon.begin()?;
         assert_eq!(stage.daemon.links()?.len(), 4);
@@ -193,4 +192,76 @@ fn a_daemon_that_is_told_to_stop_while_it_starts_leaves_no_socket() -> Result<()
     assert!(!stage.daemon.socket().exists());
     stage.daemon.begin()?;
     stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_power_cut() -> Result<()> {
+    let mut stage = Stage::new("power")?;
+    let (b, c) = (stage.world.sandbox("b")?, stage.world.sandbox("c")?);
+    stage.apply(&stage.a, "")?;
+    stage.apply(&c, POLICY)?;
+    stage.apply(&stage.a, POLICY)?;
+    stage.apply(&b, POLICY)?;
+    stage.daemon.delete("c")?;
+    let before = [stage.daemon.status("a")?, stage.daemon.status("b")?];
+    stage.daemon.kill9()?;
+    // The machine goes down: nothing is left of devices and pins.
+    stage.daemon.ctl(&["purge", "--pin-dir", &stage.daemon.pin_dir().display().to_string()])?.ok()?;
+    for device in ["veth-a", "veth-b", "veth-c"] {
+        stage.world.host().ip(&format!("link del {device}"))?;
+    }
+    stage.daemon.restarts_machine()?;
+    stage.daemon.begin()?;
+    let after = stage.daemon.list()?;
+    assert_eq!(after.len(), 2, "the one that was deleted has ended with its device: {after:?}");
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(after.state, State::Gone);
+        assert_eq!((&after.id, after.generation, &after.document), (&before.id, before.generation, &before.document));
+    }
+    stage.a.connect(stage.world.host())?;
+    assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_and_the_loss_of_its_device() -> Result<()> {
+    let mut stage = Stage::new("killgone")?;
+    stage.apply(&stage.a, "")?;
+    stage.apply(&stage.a, POLICY)?;
+    let before = stage.daemon.status("a")?;
+    stage.world.host().ip("link del veth-a")?;
+    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    stage.daemon.kill9()?;
+    stage.daemon.begin()?;
+    let after = stage.daemon.status("a")?;
+    assert_eq!((after.state, after.generation, &after.document), (State::Gone, 2, &before.document));
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_takes_nothing_leaves_enforcement_as_it_was() -> Result<()> {
+    let mut stage = Stage::new("readonly")?;
+    stage.daemon.stop()?;
+    let small = Small::over(stage.daemon.state_dir(), 1_000)?;
+    small.fill()?;
+    let refused = |stage: &Stage, cause: &str| -> Result<()> {
+        let ended = stage.daemon.ends(&[])?;
+        assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+        for part in [cause, &stage.daemon.state_dir().display().to_string(), "hint: "] {
+            assert!(ended.stderr.contains(part), "{}", ended.stderr);
+        }
+        Ok(())
+    };
+    refused(&stage, "No space left on device")?;
+    small.empty()?;
+    stage.daemon.begin()?;
+    stage.apply(&stage.a, POLICY)?;
+    stage.daemon.stop()?;
+    small.read_only(true)?;
+    refused(&stage, "Read-only file system")?;
+    assert!(http(WEB).gets_through(&stage.a, true)? && !http(WEB_NEIGHBOUR).gets_through(&stage.a, false)?);
+    small.read_only(false)?;
+    stage.daemon.begin()?;
+    stage.expect(&stage.a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
+    stage.daemon.stop().map(drop)
 }

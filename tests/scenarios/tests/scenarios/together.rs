@@ -3,9 +3,8 @@
 use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByDefault};
 use filter_ctl::api::Change;
-use std::fs;
 use std::thread;
-use test_scenarios::{Stage, document, http, udp};
+use test_scenarios::{Small, Stage, document, http, udp};
 use test_world::internet::{WEB, WEB6};
 
 const DENY: &str = r#"denyOut: ["0.0.0.0/0"]"#;
@@ -53,34 +52,39 @@ fn a_bad_document_leaves_the_others_unapplied() -> Result<()> {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_leaves_the_others_unapplied() -> Result<()> {
-    let stage = Stage::new("late")?;
+fn a_full_disk_leaves_all_unapplied_until_there_is_room() -> Result<()> {
+    let mut stage = Stage::new("late")?;
+    stage.daemon.stop()?;
+    let small = Small::over(stage.daemon.state_dir(), 1_500)?;
+    stage.daemon.begin()?;
     let (a, daemon) = (&stage.a, &stage.daemon);
     let (b, c) = (stage.world.sandbox("b")?, stage.world.sandbox("c")?);
     stage.apply(&c, "")?;
-    // The record of `b` cannot be written: found out after those of `a` and `c` were.
-    let obstacle = daemon.state_dir().join("sandboxes/b.next");
-    fs::create_dir(&obstacle)?;
+    small.fill()?;
     let (status, links) = (daemon.status("c")?, daemon.links()?);
-    let all = [document(a, DENY), document(&c, DENY), document(&b, DENY)].join("---\n");
-    let refused = daemon.refuses(&all)?;
-    assert_eq!((refused.exit, refused.reply.code), (1, 500));
-    refused.says(&["b.next"]);
-
-    assert_eq!(daemon.links()?, links);
-    let ids: Vec<String> = daemon.list()?.into_iter().map(|status| status.id).collect();
-    assert_eq!(ids, ["c"]);
-    assert_eq!(daemon.status("c")?.document, status.document);
-    assert!(http(WEB).gets_through(a, true)? && udp(WEB6).gets_through(&b, true)?, "they are not filtered");
+    // Long enough to need room.
+    let long: String = (0..8_000).map(|nth| format!(", \"9.{}.{}.0/24\"", nth / 200, nth % 200)).collect();
+    let long = format!(r#"denyOut: ["0.0.0.0/0"{long}]"#);
+    let all = [document(a, DENY), document(&c, DENY), document(&b, &long)].join("---\n");
+    for _ in 0..2 {
+        let refused = daemon.refuses(&all)?;
+        assert_eq!((refused.exit, refused.reply.code), (1, 500));
+        refused.says(&["cannot write to the store", "No space left on device", "make room"]);
+        assert_eq!(daemon.links()?, links);
+        let ids: Vec<String> = daemon.list()?.into_iter().map(|status| status.id).collect();
+        assert_eq!(ids, ["c"]);
+        assert_eq!(daemon.status("c")?.document, status.document);
+        assert!(http(WEB).gets_through(a, true)? && udp(WEB6).gets_through(&b, true)?, "they are not filtered");
+    }
     stage.expect(&c, &[(AllowedByDefault, &[http(WEB), udp(WEB6)])])?;
 
-    fs::remove_dir(&obstacle)?;
+    small.empty()?;
     let changes: Vec<Change> = daemon.apply(&all)?.into_iter().map(|one| one.change).collect();
     assert_eq!(changes, [Change::Created, Change::Updated, Change::Created]);
     for sandbox in [a, &b, &c] {
         stage.expect(sandbox, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
     }
-    Ok(())
+    stage.daemon.stop().map(drop)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | variable | means | default |
 //! |---|---|---|
-//! | `POWER_CUTS` | workloads of 40 changes, each cut at every write | 1 |
+//! | `POWER_CUTS` | workloads of 30 changes, each cut at every write | 1 |
 
 use super::disk::{Disk, Done, apply};
 use super::workload::{Step, Workload, truth};
@@ -11,7 +11,7 @@ use fastrand::Rng;
 use std::env;
 
 /// Changes of one workload.
-const CHANGES: usize = 40;
+const CHANGES: usize = 30;
 /// Random choices of lost writes at each moment.
 const CHOICES: usize = 2;
 

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 fn a_disk_that_refuses_leaves_the_old_and_the_store_works_again() -> Result<()> {
     let (mut refused, mut moments) = (0, 0);
     for (times, first) in [(1, 0), (4, 1)] {
-        for after in (first..).step_by(2) {
+        for after in (first..).step_by(3) {
             let mut workload = Workload::new(7)?;
             workload.disk.refuse(after, times);
-            for step in 0..25 {
+            for step in 0..20 {
                 let error = workload.step(&mut Vec::new()).err();
                 refused += u32::from(error.is_some());
                 if workload.disk.has_refused() {

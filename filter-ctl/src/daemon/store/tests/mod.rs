@@ -30,13 +30,15 @@ fn record(id: &str, generation: u32, entries: usize) -> Record {
     serde_json::from_value(record).expect("a record")
 }
 
-/// Generations of what is current and of what is prepared, by id.
-fn generations(store: &Store) -> Result<Vec<(String, Option<u32>, Option<u32>)>> {
+/// An id, and the generations of what is current and of what is prepared.
+type Generations = (String, Option<u32>, Option<u32>);
+
+fn generations(store: &Store) -> Result<Vec<Generations>> {
     let generation = |record: Option<Record>| record.map(|record| record.generation);
     Ok(store.load()?.into_iter().map(|(id, all)| (id, generation(all.current), generation(all.next))).collect())
 }
 
-fn of(id: &str, current: Option<u32>, next: Option<u32>) -> (String, Option<u32>, Option<u32>) {
+fn of(id: &str, current: Option<u32>, next: Option<u32>) -> Generations {
     (id.to_owned(), current, next)
 }
 
@@ -137,7 +139,8 @@ fn a_change_is_one_durable_write() -> Result<()> {
         assert!(store.commit_many(&ids).iter().all(Result::is_ok));
     }
     let one = record("s7", 2, 30);
-    let changes: [(&str, u64, &dyn Fn() -> Result<()>); 8] = [
+    type Change<'a> = &'a dyn Fn() -> Result<()>;
+    let changes: [(&str, u64, Change<'_>); 8] = [
         ("an update", 1, &|| store.prepare("s7", &one).and_then(|()| store.commit("s7"))),
         ("64 updates", 1, &|| {
             store.prepare_many(&many).into_iter().collect::<Result<()>>()?;
