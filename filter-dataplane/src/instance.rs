@@ -6,7 +6,7 @@ use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Attachment, Device, Error, HookKind, Place};
+use crate::{Attachment, Device, Error, HookKind, Place, return_memory};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
@@ -38,7 +38,9 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads the program for a namespace, with the maps that are pinned for it or new ones.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
-        Ok(Instance::load_object(OBJECT, pins, netns_inode)?.0)
+        let instance = Instance::load_object(OBJECT, pins, netns_inode)?.0;
+        return_memory();
+        Ok(instance)
     }
 
     /// [`Self::load`] of the program that records.

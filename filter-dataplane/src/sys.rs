@@ -262,6 +262,15 @@ pub fn use_one_heap() {
     }
 }
 
+/// Gives memory back to the kernel that was needed for a while: the allocator keeps it otherwise, between what is still in use.
+pub fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no requirements.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
     // SAFETY: `attributes` has the layout of the command's part of `union bpf_attr`, and the pointers in it are live.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };

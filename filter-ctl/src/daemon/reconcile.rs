@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
 
 /// Between looks at what sends no notice: pins, flows.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Between looks at the sidecar.
 const BEAT: Duration = Duration::from_millis(150);
 /// Sandboxes that are looked at under one lock.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
 /// Sandboxes that are taken over together.
 const ADOPTED_AT_ONCE: usize = 256;
 /// For notices that come together.
@@ -198,29 +198,29 @@ fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
 /// Follows what the kernel tells of devices and addresses, and looks every second at what sends no notice. Sandboxes whose connections
 /// find no room get a flow table if they have none.
 pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher, mut unfollowed: Receiver<u32>) {
-    let mut beat = tokio::time::interval(INTERVAL);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut next, mut due) = (None::<String>, Instant::now());
     loop {
-        let look_around = tokio::select! {
+        tokio::select! {
             heard = notices.heard() => {
                 if let Err(error) = heard {
                     tracing::error!(%error, "no notices of the kernel; looking every second only");
-                    beat.tick().await;
+                    sleep_until(due).await;
                 }
-                tokio::time::sleep(SETTLE).await;
-                false
+                sleep(SETTLE).await;
+                with(&node, |node| Ok(node.catch_up()?)).await;
             }
             Some(slot) = unfollowed.recv() => {
                 with(&node, move |node| follow(node, slot)).await;
-                continue;
             }
-            _ = beat.tick() => true,
-        };
-        with(&node, |node| Ok(node.catch_up()?)).await;
-        with(&node, |node| node.store.flush_older(INTERVAL)).await;
-        let mut next = look_around.then(String::new);
-        while let Some(from) = next {
-            next = with(&node, move |node| look(node, &from)).await.flatten();
+            () = sleep_until(due) => {
+                if next.is_none() {
+                    with(&node, look_at_all).await;
+                }
+                let from = next.take().unwrap_or_default();
+                let looked = with(&node, move |node| Ok(look(node, &from))).await;
+                let (then, pause) = looked.unwrap_or((None, INTERVAL));
+                (next, due) = (then, Instant::now() + pause);
+            }
         }
     }
 }
@@ -246,24 +246,28 @@ async fn with<T: Send + 'static>(
     None
 }
 
-/// Looks at the links and flows of some sandboxes, the first of which is the first not before `from`. Tells where to go on: nobody
-/// waits for a look at all.
-fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
+/// Looks at what is not one sandbox's.
+fn look_at_all(node: &mut Node) -> anyhow::Result<()> {
+    node.catch_up()?;
+    node.dataplane.tidy();
     node.dataplane.mend_bridges()?;
     node.dataplane.mend_routes()?;
-    let mut ids: Vec<String> = node
-        .sandboxes
-        .range::<str, _>((Bound::Included(from), Bound::Unbounded))
-        .take(AT_ONCE + 1)
-        .map(|(id, _)| id.clone())
-        .collect();
+    node.store.flush_older(INTERVAL)
+}
+
+/// Looks at the links and flows of a few sandboxes, the first of which is the first not before `from`. Tells where to go on, and after
+/// how long: all are looked at within [`INTERVAL`], and nobody waits for a look at all of them.
+fn look(node: &mut Node, from: &str) -> (Option<String>, Duration) {
+    let ids = node.sandboxes.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+    let mut ids: Vec<String> = ids.take(AT_ONCE + 1).map(|(id, _)| id.clone()).collect();
     let next = ids.split_off(AT_ONCE.min(ids.len())).pop();
     for id in ids {
         if let Err(error) = check(node, &id).and_then(|()| sweep(node, &id)) {
             tracing::error!(id, "cannot look at its device: {error:#}");
         }
     }
-    Ok(next)
+    let looks = node.sandboxes.len().div_ceil(AT_ONCE).max(1);
+    (next, INTERVAL / u32::try_from(looks).unwrap_or(u32::MAX))
 }
 
 /// Makes sure, again and again, that the sidecar answers; replaces one that does not or has ended.
