@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod keys;
+mod listening;
 mod openapi;
 mod provided;
 mod sdk;
