@@ -190,7 +190,7 @@ impl Stage {
         match self.agrees()?["b"].state {
             State::Active => self.reaches(&self.b, WEB)?,
             State::Sealed => self.misses(&self.b, WEB)?,
-            State::Gone => bail!("its device is there"),
+            State::Detached => bail!("its device is there"),
         }
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Sealed, "{ended:?}");
@@ -256,7 +256,7 @@ impl Stage {
         self.enforcement_goes_on()?;
         let adopted = self.takes_over()?;
         let state = self.agrees()?["b"].state;
-        ensure!(state == State::Gone, "{state:?}");
+        ensure!(state == State::Detached, "{state:?}");
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Gone, "{ended:?}");
         self.b.connect(self.world.host())?;
