@@ -13,14 +13,16 @@
 //! | `GET /v1/keys` | | 200 list of [`Key`], without their text |
 //! | `POST /v1/keys` | [`NewKey`] | 200 [`Key`]: its text is told here and never again |
 //! | `DELETE /v1/keys/{id}` | | 200 [`Key`]: revoked |
-//! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] or [`Missed`] a line as they happen (`application/x-ndjson`) |
+//! | `GET /v1/events?id={id}` | | 200, one [`Line`] a line as they happen (`application/x-ndjson`) |
 //!
 //! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
 //! another), 500 (the kernel or the store refused). A request that fails changes nothing.
 
 mod explain;
+mod notice;
 
 pub use explain::{ExplainRequest, Explanation, NameExplanation, Protocol};
+pub use notice::{Line, Notice, NoticeKind};
 
 use filter_policy::{Document, Lines, Problem};
 use serde::{Deserialize, Serialize};
@@ -213,7 +215,7 @@ pub enum State {
     /// It was deleted; its device is shut.
     Sealed,
     /// Its device has vanished; apply the document again when there is a new one.
-    Gone,
+    Detached,
 }
 
 /// A sandbox's counters.

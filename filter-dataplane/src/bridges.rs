@@ -48,20 +48,22 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Attaches again what somebody has removed from bridges that are still there.
+    /// Attaches again what somebody has removed from bridges that are still there; tells their names.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn mend_bridges(&mut self) -> Result<(), Error> {
+    pub fn mend_bridges(&mut self) -> Result<Vec<String>, Error> {
+        let mut mended = Vec::new();
         let devices: Vec<Device> = self.bridges.values().map(|bridge| bridge.device.clone()).collect();
         for device in devices {
             let spot = Spot { pins: &self.pins, place: place_of(&device), hook: Hook::FromBridge };
             if spot.state()? != Attachment::Whole && find(device.netns.as_ref(), device.ifindex).is_ok() {
                 tracing::error!(device = device.name, "somebody has removed a link of the filter from a bridge");
                 self.hook_up_bridge(&device, false)?;
+                mended.push(device.name);
             }
         }
-        Ok(())
+        Ok(mended)
     }
 
     /// Makes sure that the program is there; one that an earlier daemon has attached is replaced.

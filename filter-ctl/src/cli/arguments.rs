@@ -111,9 +111,10 @@ pub(super) enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Show denied packets as they happen
+    /// Show denied packets as they happen, and what the daemon mends
     ///
-    /// What is denied several times within a second is one line. With --json every event is a line of its own,
+    /// What is denied several times within a second is one line; what the daemon has mended, marked or found is one as well. With
+    /// --json every event is a line of its own,
     /// and `{"missed":N}` stands where N came faster than they were read.
     #[command(after_help = "Example:\n  filter-ctl watch agent")]
     Watch {

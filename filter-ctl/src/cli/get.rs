@@ -172,7 +172,7 @@ fn state(state: State) -> (Style, &'static str) {
     match state {
         State::Active => (GOOD, "active"),
         State::Sealed => (WARN, "sealed"),
-        State::Gone => (DIM, "gone"),
+        State::Detached => (DIM, "detached"),
     }
 }
 

@@ -16,6 +16,8 @@ mod keys;
 mod lifetime;
 mod lock;
 pub(crate) mod marks;
+mod metrics;
+mod news;
 mod node;
 mod origin;
 mod orphans;
@@ -29,6 +31,7 @@ mod sidecar;
 mod status;
 mod store;
 mod tokens;
+mod totals;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -96,6 +99,11 @@ async fn serve(
         Some(api) => Some(rest::Listening::open(api).await?),
         None => None,
     };
+    let (counted, watched) = (metrics::Counted::new(), metrics::Daemon::default());
+    if let Some(metrics) = &config.metrics {
+        let listening = metrics::Listening::open(metrics).await?;
+        tokio::spawn(metrics::serve(listening, watched.clone(), counted.clone()));
+    }
     let provider = config.provider.as_ref().map(filter_provider::Provider::new).transpose();
     let provider = provider.context("the provider cannot be used")?;
     let pools = provider.as_ref().map(|provider| provider.pools().to_vec()).unwrap_or_default();
@@ -111,17 +119,18 @@ async fn serve(
     node.dataplane.protect(&pools).context("cannot protect the provider's addresses")?;
     let (keys, tokens) = (keys::Keys::load(&node.store)?, tokens::Tokens::new(node.store.host_secret()));
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
-    let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
+    let (names, news, notices) = (node.names(), node.news.clone(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
-    let events = events::pump(kernel_events, names.clone(), full);
-    events::follow(denied, names, events.clone());
+    events::pump(kernel_events, names.clone(), news.clone(), full);
+    events::follow(denied, names, news.clone());
     tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
     tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
-    let applies = apply::Queue::default();
-    let api = api::Api { node: node.clone(), applies, events, keys, tokens, proxies, providing, settings, limits };
+    let applies = apply::Queue::new(counted.clone());
+    let api =
+        api::Api { node: node.clone(), applies, news, keys, tokens, proxies, providing, settings, limits, counted };
     providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
     tokio::spawn(lifetime::watch(api.clone()));
     if let Some(listening) = listening {
@@ -129,6 +138,7 @@ async fn serve(
         tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));
     }
     filter_dataplane::return_memory();
+    drop(watched.set(api.clone()));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, api, stop).await?;

@@ -3,10 +3,11 @@
 use super::attachment::attachment;
 use super::node::{Held, Node};
 use super::store::{Pending, Record};
+use crate::api::NoticeKind;
 use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Gateway, Watcher, fail_point};
+use filter_dataplane::{Attachment, Device, Gateway, HookKind, Watcher, fail_point};
 use filter_policy::{Compiled, compile, validate};
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
@@ -78,7 +79,7 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
             return Ok(current);
         }
         if !foreign {
-            node.dataplane.detach(next.place())?;
+            node.detach(&next)?;
         }
         node.store.remove(id)?;
         return Ok(None);
@@ -97,7 +98,7 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
         return Ok(Some(next));
     }
     if current.is_none() && enforced.is_some() {
-        node.dataplane.detach(next.place())?;
+        node.detach(&next)?;
     }
     node.store.drop_prepared(id);
     Ok(current)
@@ -126,7 +127,7 @@ fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option
     let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
     if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
         node.store.flush()?;
-        node.dataplane.detach(held.place())?;
+        node.detach(&held.record)?;
         lay_by(node, id, held)?;
         return Ok(None);
     }
@@ -180,7 +181,13 @@ fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
     else {
         return Ok(false);
     };
+    let kind = match node.dataplane.hook(held.place()) {
+        HookKind::Tcx => NoticeKind::Link,
+        HookKind::Clsact => NoticeKind::Filter,
+    };
     node.dataplane.mend(held.place(), &device)?;
+    let text = format!("somebody had removed a {} of the filter from {}; it is back", kind.name(), device.name);
+    node.news.tell(kind, Some(id.as_str()), text);
     Ok(true)
 }
 
@@ -191,6 +198,7 @@ fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
         return node.store.remove(id);
     }
     tracing::info!(id, device = held.record.device, "the device is gone");
+    node.news.tell(NoticeKind::Detached, Some(id), format!("its device {} is gone", held.record.device));
     node.hold(Held { gone: true, ..held });
     Ok(())
 }
@@ -250,8 +258,15 @@ async fn with<T: Send + 'static>(
 fn look_at_all(node: &mut Node) -> anyhow::Result<()> {
     node.catch_up()?;
     node.dataplane.tidy();
-    node.dataplane.mend_bridges()?;
-    node.dataplane.mend_routes()?;
+    for device in node.dataplane.mend_bridges()? {
+        let text = format!("somebody had removed the filter's program from the bridge {device}; it is back");
+        node.news.tell(NoticeKind::Bridge, None, text);
+    }
+    for namespace in node.dataplane.mend_routes()? {
+        let text = format!("somebody had removed a routing rule or a route of the filter in {namespace}; it is back");
+        tracing::error!("{text}");
+        node.news.tell(NoticeKind::Route, None, text);
+    }
     node.store.flush_older(INTERVAL)
 }
 
@@ -265,6 +280,9 @@ fn look(node: &mut Node, from: &str) -> (Option<String>, Duration) {
         if let Err(error) = check(node, &id).and_then(|()| sweep(node, &id)) {
             tracing::error!(id, "cannot look at its device: {error:#}");
         }
+    }
+    if next.is_none() {
+        node.looked = Some(std::time::Instant::now());
     }
     let looks = node.sandboxes.len().div_ceil(AT_ONCE).max(1);
     (next, INTERVAL / u32::try_from(looks).unwrap_or(u32::MAX))
@@ -288,14 +306,18 @@ pub(super) async fn keep_sidecar(node: Arc<Mutex<Node>>, ended: Arc<Notify>) {
 
 /// Gives a new sidecar all that the last one had.
 fn revive(node: &mut Node) {
-    let named = |held: &&Held| !held.gone && !held.record.sealed && held.sandbox.policy.is_captured();
-    let lacks = |held: &&Held| named(held) && !node.sidecar.has(held.record.slot);
-    for held in node.sandboxes.values().filter(lacks).cloned().collect::<Vec<_>>() {
+    for held in lacking(node).cloned().collect::<Vec<_>>() {
         give_names(node, &held);
         if !node.sidecar.runs() {
             return;
         }
     }
+}
+
+/// Sandboxes whose policies have names, and that the sidecar does not work for.
+pub(super) fn lacking(node: &Node) -> impl Iterator<Item = &Held> {
+    let named = |held: &&Held| !held.gone && !held.record.sealed && held.sandbox.policy.is_captured();
+    node.sandboxes.values().filter(named).filter(|held| !node.sidecar.has(held.record.slot))
 }
 
 /// Gives the sidecar the names of a policy that is in force.
@@ -307,8 +329,18 @@ fn give_names(node: &mut Node, held: &Held) {
     }
 }
 
-/// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone.
+/// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone. Keeps in mind
+/// whether that could not be done.
 pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
+    let checked = check_device(node, id);
+    match &checked {
+        Ok(()) => drop(node.troubles.remove(id)),
+        Err(error) => drop(node.troubles.insert(id.to_owned(), format!("{error:#}"))),
+    }
+    checked
+}
+
+fn check_device(node: &mut Node, id: &str) -> anyhow::Result<()> {
     let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) else {
         return Ok(());
     };
@@ -319,7 +351,7 @@ pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
     let held = held.clone();
     if attachment == Attachment::Gone || !mend(node, &held)? {
         node.store.flush()?;
-        node.dataplane.detach(held.place())?;
+        node.detach(&held.record)?;
         lay_by(node, id, Held { gone: true, ..held })?;
     }
     Ok(())

@@ -6,7 +6,8 @@ mod lives;
 mod process;
 
 use super::config::Config;
-use crate::api::SidecarStatus;
+use super::news::News;
+use crate::api::{NoticeKind, SidecarStatus};
 use anyhow::{Context, Result, bail};
 use filter_dataplane::{Dataplane, Dials, Place};
 use filter_policy::{Attach, Entry, NetnsRef, Sandbox};
@@ -37,6 +38,7 @@ pub(super) struct Sidecar {
     lacking: Option<Instant>,
     ended: Arc<Notify>,
     denied: broadcast::Sender<Denied>,
+    news: News,
 }
 
 /// A sandbox whose connections it is to judge.
@@ -58,10 +60,10 @@ struct Running {
 }
 
 impl Sidecar {
-    /// None that runs yet.
-    pub(super) fn new() -> Sidecar {
+    /// None that runs yet; `news` hears of those that are lost.
+    pub(super) fn new(news: News) -> Sidecar {
         let (lives, ended) = (Lives::default(), Arc::default());
-        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0 }
+        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0, news }
     }
 
     /// Notified when it ends.
@@ -180,6 +182,7 @@ impl Sidecar {
         let age = process.age();
         let why = process.is_lost().unwrap_or_else(|| "it did not do what it was told".to_owned());
         tracing::error!(pid = process.pid(), "the sidecar is lost, and replaced: {why}");
+        self.news.tell(NoticeKind::Sidecar, None, format!("the sidecar is lost, and replaced: {why}"));
         drop(process);
         let now = Instant::now();
         self.lives.ended(age, why, now);

@@ -33,7 +33,7 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         id: held.sandbox.id.to_string(),
         name: held.sandbox.name.clone(),
         state: match (held.gone, held.record.sealed) {
-            (true, _) => State::Gone,
+            (true, _) => State::Detached,
             (false, true) => State::Sealed,
             (false, false) => State::Active,
         },

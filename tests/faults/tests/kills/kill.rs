@@ -199,7 +199,7 @@ impl Stage {
         match self.agrees()?["b"].state {
             State::Active => self.reaches(&self.b, WEB)?,
             State::Sealed => self.misses(&self.b, WEB)?,
-            State::Gone => bail!("its device is there"),
+            State::Detached => bail!("its device is there"),
         }
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Sealed, "{ended:?}");
@@ -265,7 +265,7 @@ impl Stage {
         self.enforcement_goes_on()?;
         let adopted = self.takes_over()?;
         let state = self.agrees()?["b"].state;
-        ensure!(state == State::Gone, "{state:?}");
+        ensure!(state == State::Detached, "{state:?}");
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Gone, "{ended:?}");
         self.b.connect(self.world.host())?;

@@ -22,6 +22,8 @@ mod inbound;
 mod lifecycle;
 mod lists;
 mod live;
+mod mended;
+mod metrics;
 mod names;
 mod names_resolved;
 mod operator;

@@ -114,7 +114,7 @@ fn devices_that_come_and_go_while_no_daemon_runs() -> Result<()> {
     stage.world.host().ip("link del veth-a")?;
     stage.a.connect(stage.world.host())?;
     stage.daemon.begin()?;
-    assert_eq!(stage.daemon.status("a")?.state, State::Gone, "the new device is another's");
+    assert_eq!(stage.daemon.status("a")?.state, State::Detached, "the new device is another's");
     assert_eq!(stage.daemon.status("b")?.state, State::Active);
     assert!(http(WEB_NEIGHBOUR).gets_through(&stage.a, true)?);
     assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
