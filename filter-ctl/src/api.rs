@@ -200,10 +200,32 @@ pub struct SandboxStatus {
     /// Resolvers that it asked in vain since the daemon started: denied packets to port 53, a few of them.
     #[serde(default)]
     pub denied_resolvers: Vec<IpAddr>,
+    /// How it was asked for, if by the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// When it was created, seconds since 1970.
     pub created: u64,
     /// When it was last changed, seconds since 1970.
     pub updated: u64,
+}
+
+/// How a sandbox was asked for by the API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Id of the key whose it is; none: the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its template.
+    pub template: String,
+    /// Whether the provider has made it.
+    pub provided: bool,
+    /// When it ends by itself, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
+    /// What the one who asked has written down about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// How a sandbox is.

@@ -1,8 +1,9 @@
 //! Sandboxes as the API shows them.
 
 use super::node::{Held, Node};
+use super::origin::Origin;
 use super::refusal::Refusal;
-use crate::api::{CounterStatus, SandboxStatus, State};
+use crate::api::{Asked, CounterStatus, SandboxStatus, State};
 use filter_core::Reason;
 use filter_core::abi::Counter;
 use filter_dataplane::Counters;
@@ -43,9 +44,20 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         document: held.record.document.redacted(),
         counters: counters.map(|counters| counted(&counters, &node.refused(held))).unwrap_or_default(),
         denied_resolvers: node.denied_resolvers(held),
+        asked: held.record.origin.as_ref().map(asked),
         created: held.record.created,
         updated: held.record.updated,
     })
+}
+
+fn asked(origin: &Origin) -> Asked {
+    Asked {
+        key: origin.owner.clone(),
+        template: origin.template.clone(),
+        provided: origin.provided,
+        ends: origin.ends_at.map(|ms| ms / 1_000),
+        metadata: origin.metadata.clone(),
+    }
 }
 
 fn counted(counters: &Counters, refused: &BTreeMap<u8, u64>) -> CounterStatus {
