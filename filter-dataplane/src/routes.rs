@@ -68,7 +68,16 @@ impl Dataplane {
     pub fn mend_routes(&self) -> Result<(), Error> {
         self.routes.iter().try_for_each(|(inode, Kept { netns, marks, .. })| {
             match Namespace::find_or_own(netns.as_ref()) {
-                Ok(namespace) if namespace.inode() == *inode => netlink::keep_marked(&namespace, *marks),
+                Ok(namespace) if namespace.inode() == *inode => {
+                    if netlink::keep_marked(&namespace, *marks)? {
+                        let namespace = namespace.label();
+                        tracing::error!(
+                            namespace,
+                            "somebody has removed a rule or route of the filter's: nothing was handed over since; it is made again"
+                        );
+                    }
+                    Ok(())
+                }
                 _ => Ok(()),
             }
         })

@@ -103,12 +103,14 @@ async fn serve(
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
+    let links = node.dataplane.watch_links();
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
     let events = events::pump(kernel_events, names.clone(), full);
     events::follow(denied, names, events.clone());
     tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
+    tokio::spawn(reconcile::watch_links(node.clone(), links));
     tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
     let applies = apply::Queue::default();
     let api = api::Api { node: node.clone(), applies, events, keys, tokens, proxies, providing, settings, limits };
