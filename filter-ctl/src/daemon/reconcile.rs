@@ -20,7 +20,7 @@ use tokio::time::MissedTickBehavior;
 /// Between looks at what sends no notice: pins, flows.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Between looks at links alone, which cost next to nothing.
-const GLANCE: Duration = Duration::from_millis(100);
+const GLANCE: Duration = Duration::from_millis(50);
 /// Between looks at the sidecar.
 const BEAT: Duration = Duration::from_millis(150);
 /// Sandboxes that are looked at under one lock.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{Change, State};
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use test_scenarios::{Setup, Stage, document, http, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6_NEIGHBOUR};
 use test_world::{Node, wait_until};
@@ -84,18 +84,21 @@ fn a_namespace_that_is_deleted() -> Result<()> {
         let began = Instant::now();
         let host = stage.world.host();
         host.run(&["ip", "netns", "del", rack.name()])?.ok()?;
-        // The kernel gives the number of a namespace again, as soon as it is free.
-        let mut same = false;
-        for _ in 0..50 {
+        // The kernel gives the number of a namespace again as soon as it is free, and to the next that asks.
+        let mut others = Vec::new();
+        let same = wait_until(Duration::from_millis(500), || {
+            let name = format!("{}x{}", rack.name(), others.len());
+            let made = host.run(&["ip", "netns", "add", &name]).is_ok();
+            others.push(name.clone());
+            made && std::fs::metadata(format!("/run/netns/{name}")).is_ok_and(|found| found.ino() == before)
+        });
+        if same && let Some(name) = others.pop() {
+            host.run(&["sh", "-c", &format!("touch {0} && mount --bind /run/netns/{name} {0} && umount /run/netns/{name}; rm -f /run/netns/{name}", rack.path().display())])?.ok()?;
+        } else {
             host.run(&["ip", "netns", "add", rack.name()])?.ok()?;
-            same = inode()? == before;
-            if same {
-                break;
-            }
-            host.run(&["ip", "netns", "del", rack.name()])?.ok()?;
         }
-        if !same {
-            host.run(&["ip", "netns", "add", rack.name()])?.ok()?;
+        for name in &others {
+            host.run(&["ip", "netns", "del", name])?.ok()?;
         }
         make(far.name()).or_else(|_| rack.ip("link set lo up").map(drop))?;
         is_marked(&stage, &format!("namespace deleted and made anew, same inode: {same} ({hook})"), began)?;

@@ -38,10 +38,9 @@ pub(crate) struct Scene {
 impl Scene {
     /// A sandbox `a` that is attached by hooks of this kind.
     pub(crate) fn new(name: &str, hook: &str) -> Result<Scene> {
-        Scene::of(Stage::with(name, &Setup { config: &format!("hook: {hook}\n"), ..Setup::default() })?)
-    }
-
-    fn of(stage: Stage) -> Result<Scene> {
+        // Clients beside what is denied all the time are to be answered as well.
+        let config = format!("hook: {hook}\nrejects: {{ perSecond: 100000, burst: 100000 }}\n");
+        let stage = Stage::with(name, &Setup { config: &config, ..Setup::default() })?;
         stage.apply(&stage.a, POLICY)?;
         stage.knows_gateway(&stage.a)?;
         let denied = |to: IpAddr| anyhow::Ok((Trickle::start(&stage.a, to)?, udp(to)));
