@@ -5,7 +5,8 @@
 use crate::cgroup::Cgroup;
 use crate::error::chain;
 use crate::instance::load_apart;
-use crate::{Dataplane, Error, Marks};
+use crate::links::{self, Key, Link};
+use crate::{Dataplane, Error, Marks, Place};
 use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr};
@@ -67,14 +68,42 @@ impl Dataplane {
         for name in [MARKS].into_iter().chain(JUDGES) {
             let link = attach(&mut ebpf, name, cgroup)?;
             let pin = self.pins.dials(name);
+            self.pins.links.let_go(key(name));
             match fs::remove_file(&pin) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", pin)(error)),
                 _ => {}
             }
             link.pin(&pin).map_err(|error| refused(&error))?;
+            self.pins.links.hold(key(name), &pin).map_err(links::failed(&pin))?;
         }
         Ok(())
     }
+
+    /// Binds the sidecar again where somebody has taken a program off, and pins again what somebody has unpinned.
+    pub(crate) fn mend_guard(&self) -> Result<(), Error> {
+        let Some(cgroup) = &self.guard else { return Ok(()) };
+        for name in [MARKS].into_iter().chain(JUDGES) {
+            let pin = self.pins.dials(name);
+            let state = || self.pins.links.state(key(name), &pin).map_err(links::failed(&pin));
+            if state()? == Some(Link::Changed) {
+                tracing::error!(name, "somebody has unpinned what binds the sidecar; it is pinned again");
+                self.pins.links.pin_again(key(name), &pin).map_err(links::failed(&pin))?;
+            }
+            if state()? != Some(Link::Whole) {
+                tracing::error!(
+                    name,
+                    "somebody has removed what binds the sidecar: it was not bound since; it is again"
+                );
+                return self.attach_dials(&cgroup.open()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No slot and no device is the sidecar's.
+fn key(name: &'static str) -> Key {
+    (Place { slot: abi::DIALS, netns_inode: 0, ifindex: 0 }, name)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str, cgroup: &File) -> Result<FdLink, Error> {

@@ -121,12 +121,14 @@ async fn serve(
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
     let (names, news, notices) = (node.names(), node.news.clone(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
+    let links = node.dataplane.watch_links();
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
     events::pump(kernel_events, names.clone(), news.clone(), full);
     events::follow(denied, names, news.clone());
     tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
+    tokio::spawn(reconcile::watch_links(node.clone(), links));
     tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
     let applies = apply::Queue::new(counted.clone());
     let api =

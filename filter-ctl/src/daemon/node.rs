@@ -165,6 +165,9 @@ impl Node {
             self.leave_out(old, held.gone || old.key() != held.key());
         }
         self.index.add(&held);
+        if !held.gone && old.as_ref().is_none_or(|old| old.gone || old.key() != held.key()) {
+            self.found(held.place());
+        }
         if !held.gone {
             self.names.write().expect("no panic under the lock").entry(held.key()).or_default().id.clone_from(&id);
         }

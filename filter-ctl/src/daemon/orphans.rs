@@ -17,7 +17,7 @@ pub(super) fn find(node: &mut Node, known: &BTreeSet<u32>) -> anyhow::Result<()>
         }
         let place = node.dataplane.place_of(slot)?;
         let place = place.unwrap_or(Place { slot, netns_inode: Namespace::own()?.inode(), ifindex: 0 });
-        if node.dataplane.attachment(place)? == Attachment::Gone {
+        if matches!(node.dataplane.attachment(place)?, Attachment::Gone | Attachment::Bare) {
             node.dataplane.detach(place)?;
             continue;
         }

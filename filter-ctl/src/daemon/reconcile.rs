@@ -7,7 +7,7 @@ use crate::api::NoticeKind;
 use anyhow::Context;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Gateway, HookKind, Watcher, fail_point};
+use filter_dataplane::{Attachment, Device, Gateway, HookKind, LinkWatch, Watcher, fail_point};
 use filter_policy::{Compiled, compile, validate};
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
@@ -20,6 +20,8 @@ use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
 
 /// Between looks at what sends no notice: pins, flows.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Between looks at links alone, which cost next to nothing.
+const GLANCE: Duration = Duration::from_millis(50);
 /// Between looks at the sidecar.
 const BEAT: Duration = Duration::from_millis(150);
 /// Sandboxes that are looked at under one lock.
@@ -124,8 +126,13 @@ fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option
         return Ok(None);
     };
     held.config = state.config;
-    let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
-    if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
+    let attachment = node.dataplane.attachment(held.place())?;
+    // Nobody has seen whether the device is the same. A link that is pinned has most likely lost its device.
+    let bare = attachment == Attachment::Bare;
+    let is_another =
+        bare && node.dataplane.is_linked(held.record.slot) && node.dataplane.hook(held.place()) == HookKind::Tcx;
+    let torn = bare || matches!(attachment, Attachment::Torn | Attachment::Changed);
+    if is_another || torn && !mend(node, &held, attachment)? || !node.dataplane.adopt(held.place())? {
         node.store.flush()?;
         node.detach(&held.record)?;
         lay_by(node, id, held)?;
@@ -173,9 +180,13 @@ fn hold_adopted(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
 }
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
-fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
+fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyhow::Result<bool> {
     let (id, device) = (&held.sandbox.id, &held.record.device);
-    tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
+    if attachment == Attachment::Changed {
+        tracing::error!(%id, device, "somebody has removed a pin of the filter or replaced its program; both are put back");
+    } else {
+        tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
+    }
     let found = Device::find(&held.sandbox.attach).ok();
     let Some(device) = found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
     else {
@@ -258,6 +269,7 @@ async fn with<T: Send + 'static>(
 fn look_at_all(node: &mut Node) -> anyhow::Result<()> {
     node.catch_up()?;
     node.dataplane.tidy();
+    node.dataplane.mend_pins()?;
     for device in node.dataplane.mend_bridges()? {
         let text = format!("somebody had removed the filter's program from the bridge {device}; it is back");
         node.news.tell(NoticeKind::Bridge, None, text);
@@ -286,6 +298,33 @@ fn look(node: &mut Node, from: &str) -> (Option<String>, Duration) {
     }
     let looks = node.sandboxes.len().div_ceil(AT_ONCE).max(1);
     (next, INTERVAL / u32::try_from(looks).unwrap_or(u32::MAX))
+}
+
+/// Looks at the links all the time, without the node: one that somebody has detached filters nothing.
+pub(super) async fn watch_links(node: Arc<Mutex<Node>>, links: LinkWatch) {
+    let mut beat = tokio::time::interval(GLANCE);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let slots = |links: &LinkWatch| links.torn().into_iter().map(|place| place.slot).collect::<BTreeSet<u32>>();
+    let mut known = BTreeSet::new();
+    loop {
+        beat.tick().await;
+        let torn = slots(&links);
+        // What could not be mended is tried again by the look around.
+        if torn.is_subset(&known) {
+            known = torn;
+            continue;
+        }
+        with(&node, move |node| {
+            let of_torn = |held: &&Held| !held.gone && torn.contains(&held.record.slot);
+            let ids: Vec<String> =
+                node.sandboxes.values().filter(of_torn).map(|held| held.sandbox.id.to_string()).collect();
+            node.dataplane.mend_pins()?;
+            node.dataplane.mend_bridges()?;
+            ids.iter().try_for_each(|id| check(node, id))
+        })
+        .await;
+        known = slots(&links);
+    }
 }
 
 /// Makes sure, again and again, that the sidecar answers; replaces one that does not or has ended.
@@ -349,7 +388,13 @@ fn check_device(node: &mut Node, id: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let held = held.clone();
-    if attachment == Attachment::Gone || !mend(node, &held)? {
+    let is_gone = match attachment {
+        Attachment::Gone => true,
+        // Asked after the device was seen: had it taken the place of another, that was told before.
+        Attachment::Bare => node.has_lost(held.place())?,
+        _ => false,
+    };
+    if is_gone || !mend(node, &held, attachment)? {
         node.store.flush()?;
         node.detach(&held.record)?;
         lay_by(node, id, Held { gone: true, ..held })?;

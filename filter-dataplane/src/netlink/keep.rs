@@ -83,6 +83,7 @@ fn look_for(rule: &mut RuleMessage, marks: Marks) {
     ]);
 }
 
+/// Whether something was made that was not there.
 fn unless_there(answer: Result<(), rtnetlink::Error>) -> Result<bool, rtnetlink::Error> {
     match answer {
         Err(rtnetlink::Error::NetlinkError(refusal)) if refusal.raw_code() == -libc::EEXIST => Ok(false),
