@@ -8,6 +8,7 @@ mod apply;
 mod attachment;
 pub(crate) mod config;
 mod end;
+mod ending;
 mod events;
 mod explain;
 mod hosts;
@@ -29,6 +30,7 @@ mod sidecar;
 mod status;
 mod store;
 mod tokens;
+mod turns;
 
 use anyhow::Context;
 use std::path::PathBuf;
