@@ -68,7 +68,7 @@ pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
 pub use survey::{Change, Gateway, Survey};
-pub use sys::{close_on_exec, return_memory, use_one_heap};
+pub use sys::{close_on_exec, end_with_this_thread, return_memory, use_one_heap};
 
 use crate::bridges::Bridges;
 use crate::cgroup::Cgroup;

@@ -6,7 +6,9 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
@@ -278,6 +280,24 @@ pub fn close_on_exec() -> io::Result<()> {
     // SAFETY: no descriptor is closed.
     let marked = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
     if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has a program that is about to be started killed when the thread that starts it ends, as it does when its process is killed. What
+/// the program starts itself goes on.
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = std::process::id().cast_signed();
+    let arrange = move || {
+        // SAFETY: both calls are allowed between fork and exec, and neither touches memory.
+        let (arranged, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
+        match (arranged, now == parent) {
+            (0, true) => Ok(()),
+            // It has been killed meanwhile.
+            (0, false) => Err(io::ErrorKind::Interrupted.into()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: `arrange` allocates nothing and takes no lock.
+    unsafe { command.pre_exec(arrange) };
 }
 
 /// Makes the whole process take its memory from one heap; for the beginning of a daemon. Loading a program takes megabytes for a

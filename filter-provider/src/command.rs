@@ -51,6 +51,7 @@ pub enum CommandError {
 
 /// Runs a program in a process group of its own, gives it `input` and returns what it printed. Its environment is `PATH`, `HOME` and `LANG`.
 ///
+/// It is killed when the calling thread's process is, so that nobody goes on making what the next daemon takes away.
 /// Processes that it leaves running go on when it has ended well. They have no part in this: what they print is lost.
 pub(crate) fn run(words: &[String], input: &[u8], within: Duration) -> Result<Vec<u8>, CommandError> {
     let deadline = Instant::now() + within;
@@ -92,6 +93,7 @@ impl<'a> Talk<'a> {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        filter_dataplane::end_with_this_thread(&mut command);
         let mut child = command.spawn().map_err(CommandError::Start)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         Ok(Talk { child, input, stdin, stdout, stderr, printed: Vec::new(), complained: Vec::new() })

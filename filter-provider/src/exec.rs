@@ -13,7 +13,7 @@
 //! and may come again: a sandbox that is not there is fine. `templateID` is missing in a `destroy` by a later process.
 //!
 //! A command has a time limit, may print 64 KiB, and has no environment but `PATH`, `HOME` and `LANG`. When it fails its whole process group is
-//! killed. What it leaves running after it was done is left alone; whose output must go elsewhere.
+//! killed; when the daemon is killed, the command is. What it leaves running after it was done is left alone; whose output must go elsewhere.
 
 use crate::command::{self, CommandError};
 use crate::{Ask, Error, Made, devices};

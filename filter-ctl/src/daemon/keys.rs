@@ -8,6 +8,7 @@ use super::refusal::Refusal;
 use super::store::{Store, Table};
 use crate::api::{Key, NewKey};
 use anyhow::{Context, ensure};
+use filter_dataplane::fail_point;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -72,6 +73,7 @@ impl Keys {
         let id = hex(&random::<4>()?);
         let kept = Kept { name: name.clone(), operator: *operator, hash: hash(key.as_bytes()), created: now() };
         store.put(Table::Keys, &id, &kept)?;
+        fail_point("key.kept");
         let told = told(&id, &kept, Some(key));
         keys.insert(id, kept);
         Ok(told)
@@ -91,6 +93,7 @@ impl Keys {
             return Err(Refusal::Request { message: format!("no key has the id {id:?}"), hint });
         };
         store.take(Table::Keys, id)?;
+        fail_point("key.revoked");
         keys.remove(id);
         Ok(told(id, &kept, None))
     }
@@ -100,7 +103,8 @@ fn told(id: &str, kept: &Kept, key: Option<String>) -> Key {
     Key { id: id.to_owned(), name: kept.name.clone(), operator: kept.operator, created: kept.created, key }
 }
 
-fn hash(key: &[u8]) -> String {
+/// SHA-256, hexadecimal.
+pub(super) fn hash(key: &[u8]) -> String {
     hex(&Sha256::digest(key))
 }
 

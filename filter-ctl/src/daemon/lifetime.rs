@@ -1,10 +1,11 @@
 //! How long sandboxes live: those that the provider has made end at their time, and others where the create call says so.
 
 use super::api::Api;
+use super::ending;
 use super::node::Node;
 use super::origin::{Caller, Origin};
-use super::providing;
 use super::refusal::Refusal;
+use filter_dataplane::fail_point;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::MissedTickBehavior;
 
@@ -37,6 +38,7 @@ fn change(node: &mut Node, caller: &Caller, id: &str, to: impl FnOnce(u64) -> u6
     let Some(Origin { ends_at: Some(ends_at), .. }) = &mut record.origin else { return Ok(()) };
     *ends_at = to(*ends_at);
     node.store.rewrite(id, &record)?;
+    fail_point("timeout.rewritten");
     if let Some(held) = node.sandboxes.get_mut(id) {
         held.record = record;
     }
@@ -49,13 +51,13 @@ pub(super) async fn watch(api: Api) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        providing::go_on(&api).await;
+        ending::go_on(&api).await;
         let due = api.with(|node| Ok(due(node))).await.unwrap_or_default();
         for id in due {
             let api = api.clone();
             tokio::spawn(async move {
                 tracing::info!(id, "its time has come");
-                match providing::end(&api, Caller::Operator, id.clone()).await {
+                match ending::end(&api, Caller::Operator, id.clone()).await {
                     // Somebody else is at it, or was.
                     Ok(()) | Err(Refusal::Unknown(_) | Refusal::Ending(_)) => {}
                     Err(refusal) => tracing::error!(id, "cannot end it: {}; trying again", refusal.reply().message),

@@ -8,6 +8,7 @@ mod apply;
 mod attachment;
 pub(crate) mod config;
 mod end;
+mod ending;
 mod events;
 mod explain;
 mod hosts;
@@ -32,6 +33,7 @@ mod status;
 mod store;
 mod tokens;
 mod totals;
+mod turns;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

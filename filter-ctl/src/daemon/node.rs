@@ -71,6 +71,8 @@ pub(super) struct Node {
     pub config: Config,
     pub store: Store,
     pub sandboxes: BTreeMap<String, Held>,
+    /// Ids that the provider is being asked for, or has made something of for nobody: they are not there for clients.
+    pub making: BTreeSet<String>,
     /// Hooks that no record knows, by slot.
     pub orphans: BTreeMap<u32, Place>,
     pub index: Index,
@@ -101,6 +103,7 @@ impl Node {
             config,
             store,
             sandboxes: BTreeMap::new(),
+            making: BTreeSet::new(),
             orphans: BTreeMap::new(),
             index: Index::new(),
             hosts: Hosts::open()?,

@@ -51,6 +51,19 @@ pub(super) struct Origin {
     /// When it ends by itself, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<u64>,
+    /// Which call has created it, if its client may send that again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A create call that may come again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Idempotency {
+    /// What its client calls it.
+    pub key: String,
+    /// SHA-256 of what it asks for, hexadecimal.
+    pub request: String,
 }
 
 impl Held {
@@ -64,21 +77,25 @@ impl Held {
         self.record.sealed && self.is_provided()
     }
 
-    /// Whether it has not ended, and is there for this caller.
-    pub(super) fn is_for(&self, caller: &Caller) -> bool {
-        !self.record.sealed && self.is_owned_by(caller)
-    }
-
     fn is_owned_by(&self, caller: &Caller) -> bool {
         caller.sees(self.record.origin.as_ref().and_then(|origin| origin.owner.as_deref()))
     }
 }
 
 impl Node {
+    /// The sandboxes that have not ended and are there for this caller, by id.
+    pub(super) fn all_for(&self, caller: &Caller) -> impl Iterator<Item = &Held> {
+        self.sandboxes
+            .iter()
+            .filter(|(id, held)| !held.record.sealed && held.is_owned_by(caller) && !self.making.contains(*id))
+            .map(|(_, held)| held)
+    }
+
     /// The sandbox with this id, as far as it is there for this caller.
     pub(super) fn seen_by(&self, caller: &Caller, id: &str) -> Result<&Held, Refusal> {
         let unknown = || Refusal::Unknown(id.to_owned());
-        let held = self.sandboxes.get(id).filter(|held| held.is_owned_by(caller)).ok_or_else(unknown)?;
+        let is_there = |held: &&Held| held.is_owned_by(caller) && !self.making.contains(id);
+        let held = self.sandboxes.get(id).filter(is_there).ok_or_else(unknown)?;
         match held.record.sealed {
             false => Ok(held),
             true if held.is_ending() => Err(Refusal::Ending(id.to_owned())),

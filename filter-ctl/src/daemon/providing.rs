@@ -5,25 +5,24 @@
 
 use super::api::Api;
 use super::apply::Call;
-use super::end;
+use super::ending::{Ending, sweep};
 use super::keys::random;
 use super::node::Node;
-use super::origin::{Caller, Origin};
+use super::origin::Origin;
 use super::refusal::Refusal;
 use super::store::{Record, Table};
+use super::turns::Turns;
+use filter_dataplane::fail_point;
 use filter_policy::{Document, Network};
 use filter_provider::{Ask, Made, Provider};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Sandboxes that the provider is asked for at a time; others wait.
 const AT_ONCE: usize = 16;
-/// After so long what the provider could not take away is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// A kind of sandbox, in the operator's words.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,10 +51,9 @@ pub(super) struct Providing {
     provider: Option<Provider>,
     templates: BTreeMap<String, Template>,
     permits: Semaphore,
-    /// What is being taken away, and what could not be: when to try again.
-    ending: Mutex<HashMap<String, Option<Instant>>>,
-    /// What nobody has heard of, and is to be taken away.
-    leftovers: Mutex<BTreeSet<String>>,
+    /// Create calls that say which call they are.
+    turns: Turns,
+    pub(super) ending: Ending,
 }
 
 /// Where a sandbox is to be.
@@ -90,8 +88,8 @@ impl Providing {
         if templates.is_empty() {
             templates.insert("base".to_owned(), Template::default());
         }
-        let (permits, ending, leftovers) = (Semaphore::new(AT_ONCE), Mutex::default(), Mutex::default());
-        Providing { provider, templates, permits, ending, leftovers }
+        let (permits, turns, ending) = (Semaphore::new(AT_ONCE), Turns::default(), Ending::default());
+        Providing { provider, templates, permits, turns, ending }
     }
 
     /// What is known of a template.
@@ -105,43 +103,48 @@ impl Providing {
             hint: Some("the operator configures one (provider), or says where the sandbox is attached".to_owned()),
         })
     }
-
-    fn leftovers(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.leftovers.lock().expect("no panic under the lock")
-    }
-
-    /// Takes note that somebody is taking a sandbox away, unless somebody is already.
-    fn begin_end(&self, id: &str) -> bool {
-        let mut ending = self.ending.lock().expect("no panic under the lock");
-        match ending.get(id) {
-            None => {}
-            Some(Some(again)) if *again <= Instant::now() => {}
-            Some(_) => return false,
-        }
-        ending.insert(id.to_owned(), None);
-        true
-    }
-
-    fn ended(&self, id: &str, is_done: bool) {
-        let mut ending = self.ending.lock().expect("no panic under the lock");
-        if is_done {
-            ending.remove(id);
-        } else {
-            ending.insert(id.to_owned(), Some(Instant::now() + AGAIN));
-        }
-    }
 }
 
-/// Creates a sandbox. What is begun is done, also when nobody waits for it any more.
+/// Creates a sandbox, unless this very call has created one already. What is begun is done, also when nobody waits for it any more.
 pub(super) async fn create(api: &Api, origin: Origin, place: Place) -> Result<Record, Refusal> {
     let api = api.clone();
     let created = tokio::spawn(async move {
+        // Held until it is done: the same call, come again meanwhile, waits for what comes of the first.
+        let _turn = match &origin.idempotency {
+            Some(call) => Some(api.providing.turns.take(origin.owner.clone(), &call.key).await),
+            None => None,
+        };
+        if let Some(record) = repeated(&api, &origin).await? {
+            return Ok(record);
+        }
         match place {
             Place::Given(document) => filter(&api, *document, origin).await,
             Place::Provided { id, network, body } => provide(&api, id, *network, body, origin).await,
         }
     });
     created.await.map_err(Refusal::internal)?
+}
+
+/// What this very call has created, as long as it lives.
+async fn repeated(api: &Api, origin: &Origin) -> Result<Option<Record>, Refusal> {
+    let Some(call) = origin.idempotency.clone() else { return Ok(None) };
+    let owner = origin.owner.clone();
+    api.with(move |node| {
+        let is_its = |origin: &Origin| {
+            origin.owner == owner && origin.idempotency.as_ref().is_some_and(|other| other.key == call.key)
+        };
+        let lives = |record: &Record| !record.sealed && !node.making.contains(&record.document.id);
+        let mut records = node.sandboxes.values().map(|held| &held.record);
+        let first = records.find(|record| lives(record) && record.origin.as_ref().is_some_and(is_its));
+        match first {
+            Some(first) if first.origin.as_ref().and_then(|origin| origin.idempotency.as_ref()) != Some(&call) => {
+                let message = "this Idempotency-Key was sent with another request".to_owned();
+                Err(Refusal::Conflict { message, hint: Some("each request has a key of its own".to_owned()) })
+            }
+            first => Ok(first.cloned()),
+        }
+    })
+    .await
 }
 
 /// Puts the filter on a sandbox.
@@ -161,7 +164,7 @@ async fn provide(api: &Api, id: String, network: Network, body: Value, origin: O
     })?;
     let _permit = providing.permits.acquire().await.map_err(Refusal::internal)?;
     let noted = id.clone();
-    api.with(move |node| Ok(node.store.put(Table::Making, &noted, &Making {})?)).await?;
+    api.with(move |node| note(node, noted)).await?;
     let ask = Ask { id: id.clone(), template: origin.template.clone(), settings: template.settings, body };
     let made = match with_provider(api, move |provider| provider.create(&ask)).await {
         Ok(made) => made,
@@ -170,24 +173,38 @@ async fn provide(api: &Api, id: String, network: Network, body: Value, origin: O
             return Err(refusal);
         }
     };
-    let started = match filter(api, document(&id, &made, network), origin).await {
-        Ok(record) => {
-            let id = id.clone();
-            with_provider(api, move |provider| provider.start(&id, &made)).await.map(|()| record)
-        }
-        Err(refusal) => Err(refusal),
-    };
-    match started {
-        Ok(record) => {
-            forget(api, &id).await?;
-            Ok(record)
-        }
+    fail_point("provide.made");
+    match complete(api, &id, made, network, origin).await {
+        Ok(record) => Ok(record),
         Err(refusal) => {
-            providing.leftovers().insert(id.clone());
+            providing.ending.nobody_has_heard_of(&id);
             sweep(api, &id).await;
             Err(refusal)
         }
     }
+}
+
+/// Notes that the provider is asked for a sandbox. Until that is forgotten nobody sees it.
+fn note(node: &mut Node, id: String) -> Result<(), Refusal> {
+    if node.sandboxes.contains_key(&id) || node.making.contains(&id) {
+        return Err(Refusal::Conflict { message: format!("sandbox \"{id}\" is there already"), hint: None });
+    }
+    node.store.put(Table::Making, &id, &Making {})?;
+    node.making.insert(id);
+    fail_point("provide.noted");
+    Ok(())
+}
+
+/// Filters and starts what the provider has made.
+async fn complete(api: &Api, id: &str, made: Made, network: Network, origin: Origin) -> Result<Record, Refusal> {
+    let record = filter(api, document(id, &made, network), origin).await?;
+    fail_point("provide.filtered");
+    let started = id.to_owned();
+    with_provider(api, move |provider| provider.start(&started, &made)).await?;
+    fail_point("provide.started");
+    forget(api, id).await?;
+    fail_point("provide.forgotten");
+    Ok(record)
 }
 
 /// What the provider made, as a document.
@@ -197,102 +214,29 @@ fn document(id: &str, made: &Made, network: Network) -> Document {
     Document { version, id, name, attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, network }
 }
 
-/// Takes away what nobody has heard of; what cannot be is tried again.
-async fn sweep(api: &Api, id: &str) {
-    if !api.providing.begin_end(id) {
-        return;
-    }
-    let swept = take_back(api, id).await;
-    api.providing.ended(id, swept.is_ok());
-    match swept {
-        Ok(()) => {
-            api.providing.leftovers().remove(id);
-        }
-        Err(refusal) => {
-            let message = refusal.reply().message;
-            tracing::error!(id, "what the provider has made cannot be taken away: {message}; trying again");
-        }
-    }
-}
-
-/// Takes away what became of a call that failed.
-async fn take_back(api: &Api, id: &str) -> Result<(), Refusal> {
-    let sealed = id.to_owned();
-    api.with(move |node| if node.held(&sealed).is_ok() { end::seal(node, &sealed) } else { Ok(()) }).await?;
-    destroy(api, id).await?;
-    forget(api, id).await
-}
-
-/// Forgets that the provider was asked for a sandbox.
-async fn forget(api: &Api, id: &str) -> Result<(), Refusal> {
+/// Forgets that the provider was asked for a sandbox: it is there for its owner, or gone.
+pub(super) async fn forget(api: &Api, id: &str) -> Result<(), Refusal> {
     let id = id.to_owned();
-    api.with(move |node| Ok(node.store.take(Table::Making, &id).map(drop)?)).await
-}
-
-/// Ends a sandbox: seals what somebody else has made, and takes away what the provider has made.
-pub(super) async fn end(api: &Api, caller: Caller, id: String) -> Result<(), Refusal> {
-    let api = api.clone();
-    let ended = tokio::spawn(async move {
-        let sealed = id.clone();
-        let is_provided = api
-            .with(move |node| {
-                let is_provided = node.seen_by(&caller, &sealed)?.is_provided();
-                end::seal(node, &sealed).map(|_| is_provided)
-            })
-            .await?;
-        if is_provided && api.providing.begin_end(&id) {
-            let destroyed = destroy(&api, &id).await;
-            api.providing.ended(&id, destroyed.is_ok());
-            return destroyed;
-        }
+    api.with(move |node| {
+        node.store.take(Table::Making, &id)?;
+        node.making.remove(&id);
         Ok(())
-    });
-    ended.await.map_err(Refusal::internal)?
-}
-
-/// Has the provider take away a sandbox that is sealed, and forgets it.
-async fn destroy(api: &Api, id: &str) -> Result<(), Refusal> {
-    let gone = id.to_owned();
-    with_provider(api, move |provider| provider.destroy(&gone)).await?;
-    let gone = id.to_owned();
-    api.with(move |node| end::is_gone(node, &gone)).await
-}
-
-/// Goes on with what could not be ended, or was being ended by an earlier daemon.
-pub(super) async fn go_on(api: &Api) {
-    let leftovers = api.providing.leftovers().clone();
-    for id in leftovers {
-        sweep(api, &id).await;
-    }
-    let ending = |node: &mut Node| {
-        let ids = node.sandboxes.iter().filter(|(_, held)| held.is_ending());
-        Ok(ids.map(|(id, _)| id.clone()).collect::<Vec<_>>())
-    };
-    for id in api.with(ending).await.unwrap_or_default() {
-        if api.providing.begin_end(&id) {
-            let api = api.clone();
-            tokio::spawn(async move {
-                let destroyed = destroy(&api, &id).await;
-                api.providing.ended(&id, destroyed.is_ok());
-                if let Err(refusal) = destroyed {
-                    tracing::error!(id, "it cannot be taken away: {}; trying again", refusal.reply().message);
-                }
-            });
-        }
-    }
+    })
+    .await
 }
 
 /// Takes over from an earlier daemon: tells the provider who is there, and takes away what nobody has heard of.
 pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
-    let Some(provider) = &api.providing.provider else { return Ok(()) };
     let (provided, making) = api
         .with(|node| {
             let provided = node.sandboxes.values().filter(|held| held.is_provided());
             let provided: Vec<Document> = provided.map(|held| held.record.document.clone()).collect();
             let making: Vec<(String, Making)> = node.store.all(Table::Making)?;
+            node.making.extend(making.iter().map(|(id, _)| id.clone()));
             Ok((provided, making))
         })
         .await?;
+    let Some(provider) = &api.providing.provider else { return Ok(()) };
     for document in &provided {
         provider.recall(&document.id, &made(document));
     }
@@ -300,7 +244,7 @@ pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
     let strays = with_provider(api, move |provider| provider.strays(&known)).await?;
     for id in making.into_iter().map(|(id, _)| id).chain(strays) {
         tracing::warn!(id, "what the provider made for nobody is taken away");
-        api.providing.leftovers().insert(id);
+        api.providing.ending.nobody_has_heard_of(&id);
     }
     Ok(())
 }
@@ -312,7 +256,7 @@ fn made(document: &Document) -> Made {
 }
 
 /// Works with the provider on a thread that may block.
-async fn with_provider<T: Send + 'static>(
+pub(super) async fn with_provider<T: Send + 'static>(
     api: &Api,
     work: impl FnOnce(&Provider) -> Result<T, filter_provider::Error> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -5,7 +5,7 @@ use super::metrics::counted;
 use super::node::Node;
 use super::origin::Caller;
 use super::refusal::Refusal;
-use super::{apply, end, explain, orphans, providing, rest, status};
+use super::{apply, end, ending, explain, orphans, rest, status};
 use crate::api::{ApplyRequest, ErrorReply, ExplainRequest, Health, Key, Line, MAX_BODY_BYTES, Missed, NewKey};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
@@ -123,7 +123,7 @@ async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Answer<crate:
     let ended = id.clone();
     let provided = api.with(move |node| Ok(end::provided(node.held(&ended)?))).await?;
     match provided {
-        Some(ended) => providing::end(&api, Caller::Operator, id).await.map(|()| Json(ended)),
+        Some(ended) => ending::end(&api, Caller::Operator, id).await.map(|()| Json(ended)),
         None => answer(&api, move |node| end::delete(node, &id)).await,
     }
 }

@@ -26,6 +26,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Whether the body is sent in chunks, without its length.
     pub chunked: bool,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// What is answered.
@@ -62,13 +64,28 @@ impl Reply {
 impl Request {
     /// One without a key and a body.
     pub fn new(method: &'static str, path: impl Into<String>) -> Request {
-        Request { method, path: path.into(), key: None, content_type: None, body: None, chunked: false }
+        Request {
+            method,
+            path: path.into(),
+            key: None,
+            content_type: None,
+            body: None,
+            chunked: false,
+            headers: Vec::new(),
+        }
     }
 
     /// With this key.
     #[must_use]
     pub fn key(mut self, key: &str) -> Request {
         self.key = Some(key.to_owned());
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Request {
+        self.headers.push((name, value.to_owned()));
         self
     }
 
@@ -91,6 +108,9 @@ impl Request {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", self.method, self.path);
         if let Some(key) = &self.key {
             head += &format!("X-API-Key: {key}\r\n");
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
         }
         if let Some(content_type) = self.content_type {
             head += &format!("Content-Type: {content_type}\r\n");

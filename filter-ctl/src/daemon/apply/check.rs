@@ -131,6 +131,10 @@ fn held(
     let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) else {
         return Ok(None);
     };
+    if node.making.contains(id) {
+        let hint = Some("apply again when that is done".to_owned());
+        return Err(Refusal::Conflict { message: format!("the provider is not done with sandbox \"{id}\""), hint });
+    }
     if held.record.sealed {
         return Err(Refusal::Conflict {
             message: format!("sandbox \"{id}\" was deleted and its device {} is sealed", held.record.device),

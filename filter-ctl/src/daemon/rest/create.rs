@@ -4,13 +4,15 @@ use super::body;
 use super::fault::Fault;
 use super::wire::{NewSandbox, Sandbox};
 use crate::daemon::api::Api;
+use crate::daemon::keys::hash;
 use crate::daemon::lifetime;
-use crate::daemon::origin::{Caller, Origin};
+use crate::daemon::origin::{Caller, Idempotency, Origin};
 use crate::daemon::providing::{self, Place};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use filter_policy::{Document, Network, validate_network};
+use serde_json::Value;
 
 /// The longest that a sandbox may live, in seconds: ten years.
 pub(super) const MAX_TIMEOUT: u32 = 10 * 365 * 86_400;
@@ -46,6 +48,7 @@ pub(super) async fn second_version(
 }
 
 async fn create(api: Api, caller: Caller, request: Request, version: Version) -> Created {
+    let key = idempotency_key(request.headers())?;
     let body = body::object(request).await?;
     let mut asked: NewSandbox = body::typed(body.clone())?;
     let (default, secure) = match version {
@@ -92,6 +95,7 @@ async fn create(api: Api, caller: Caller, request: Request, version: Version) ->
         secure,
         metadata,
         ends_at: ends.then(|| lifetime::after(timeout)),
+        idempotency: key.map(|key| Idempotency { key, request: digest(version, &body) }),
     };
     let place = if is_placed {
         Place::Given(Box::new(document(id, asked, network)?))
@@ -100,6 +104,28 @@ async fn create(api: Api, caller: Caller, request: Request, version: Version) ->
     };
     let record = providing::create(&api, origin, place).await?;
     Ok((StatusCode::CREATED, Json(api.sandbox(&record))))
+}
+
+/// What the client calls this request, so that it can send it again.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let (first, second) = (keys.next(), keys.next());
+    let Some(key) = first else { return Ok(None) };
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(is_allowed));
+    match (key, second) {
+        (Some(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(Fault::schema("Idempotency-Key: expected one, of 1 to 255 of a-z, 0-9 and -")),
+    }
+}
+
+/// What tells a request from another: nothing of it can be read from that.
+fn digest(version: Version, body: &Value) -> String {
+    let version = match version {
+        Version::First => 1,
+        Version::Second => 2,
+    };
+    hash(format!("{version}{body}").as_bytes())
 }
 
 /// The document of a sandbox whose place is given.

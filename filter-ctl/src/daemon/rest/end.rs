@@ -3,8 +3,8 @@
 use super::fault::Fault;
 use super::id::Id;
 use crate::daemon::api::Api;
+use crate::daemon::ending;
 use crate::daemon::origin::Caller;
-use crate::daemon::providing;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,7 +14,7 @@ pub(super) async fn kill(
     Extension(caller): Extension<Caller>,
     Id(id): Id,
 ) -> Result<StatusCode, Fault> {
-    providing::end(&api, caller, id).await?;
+    ending::end(&api, caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

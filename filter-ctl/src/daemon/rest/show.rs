@@ -164,7 +164,7 @@ async fn sorted(api: &Api, caller: Caller, filter: Filter) -> Result<Vec<(Key, L
     let lists = api.clone();
     let mut all: Vec<(Key, Listed)> = api
         .with(move |node| {
-            let listed = node.sandboxes.values().filter(|held| held.is_for(&caller) && filter.has(held));
+            let listed = node.all_for(&caller).filter(|held| filter.has(held));
             let key = |held: &Held| (held.record.created, held.record.document.id.clone());
             Ok(listed.map(|held| (key(held), lists.listed(held))).collect())
         })

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod idempotent;
 mod keys;
 mod listening;
 mod openapi;
