@@ -20,7 +20,7 @@ fn stage(name: &str, hook: &str) -> Result<Stage> {
 
 /// Waits until the sandbox is marked, and takes note of it.
 fn is_marked(stage: &Stage, what: &str, began: Instant) -> Result<()> {
-    let marked = wait_until(LIMIT, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone));
+    let marked = wait_until(LIMIT, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Detached));
     note(what, began.elapsed(), 0);
     ensure!(marked, "{what}: {}", stage.daemon.log());
     ensure!(stage.daemon.links()?.is_empty(), "{what}: {:?}", stage.daemon.links()?);
@@ -54,7 +54,7 @@ fn a_device_of_the_same_name_or_index_is_another() -> Result<()> {
             ))?;
             // Nobody has asked for it to be filtered.
             ensure!(http(WEB_NEIGHBOUR).gets_through(a, true)?, "{what}: it is filtered");
-            ensure!(stage.daemon.status("a")?.state == State::Gone);
+            ensure!(stage.daemon.status("a")?.state == State::Detached);
             ensure!(stage.apply(a, POLICY)?.change == Change::Created);
             stage.expect(a, &[(AllowedByList, &[http(WEB)]), (AddressDenied, &[http(WEB_NEIGHBOUR)])])?;
         }
