@@ -95,7 +95,7 @@ for path in sys.argv[1:]:
     };
     let words: Vec<&str> = shown.split_whitespace().collect();
     let found = words.windows(4).filter(|words| words[0] == "id" && words[2] == "tag");
-    Ok(found.map(|words| Ok((words[1].parse()?, words[3].to_owned()))).collect::<Result<Vec<_>>>()?)
+    found.map(|words| Ok((words[1].parse()?, words[3].to_owned()))).collect()
 }
 
 /// The command of the ordinary build.
