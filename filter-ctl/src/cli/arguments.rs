@@ -122,6 +122,19 @@ pub(super) enum Command {
         #[arg(value_parser = id)]
         id: Option<SandboxId>,
     },
+    /// Show what was denied to a sandbox lately, oldest first
+    ///
+    /// The daemon keeps the last 256 denials of each sandbox in its memory; like ones within a second count as one. They are gone when the
+    /// daemon or the sandbox's attachment ends. What the rate limit held back is counted and not shown.
+    #[command(after_help = "Example:\n  filter-ctl denials agent --since 10m")]
+    Denials {
+        /// Id of a sandbox
+        #[arg(value_parser = id)]
+        id: SandboxId,
+        /// Only those of the last 30s, 10m, 2h, …
+        #[arg(long, value_name = "TIME", value_parser = super::denials::duration)]
+        since: Option<jiff::SignedDuration>,
+    },
     /// Ask whether a new connection of the sandbox would pass, and what decides it
     ///
     /// The program that is attached to the sandbox's device judges a first packet made for the question. Nothing is sent, counted or
@@ -287,6 +300,8 @@ mod tests {
             "check -f -",
             "watch",
             "watch a --json",
+            "denials a",
+            "denials a --since 10m --json",
             "explain a 1.1.1.1 --exit-code",
             "explain a example.com",
             "explain a https://example.com/ --at 2001:db8::9",
@@ -314,6 +329,8 @@ mod tests {
             ("get a b", ErrorKind::UnknownArgument),
             ("get -o toml", ErrorKind::InvalidValue),
             ("delete", ErrorKind::MissingRequiredArgument),
+            ("denials", ErrorKind::MissingRequiredArgument),
+            ("denials a --since soon", ErrorKind::ValueValidation),
             ("explain a", ErrorKind::MissingRequiredArgument),
             ("explain a example.com:22", ErrorKind::ValueValidation),
             ("explain a example.com --at example.org", ErrorKind::ValueValidation),

@@ -6,6 +6,7 @@ mod apply;
 mod arguments;
 mod check;
 mod client;
+mod denials;
 mod destination;
 mod doctor;
 mod documents;
@@ -70,6 +71,7 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Detach { ids, slots } => end::detach(client, output, &ids, &slots).await,
         Command::Doctor { config } => doctor::run(client, output, config).await,
         Command::Watch { id } => watch::run(client, output, id.as_ref()).await,
+        Command::Denials { id, since } => denials::run(client, output, &id, since).await,
         Command::Explain { id, destination, at, exit_code } => {
             explain::run(client, output, &id, &destination, at, exit_code).await
         }

@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod attachment;
 pub(crate) mod config;
+mod denials;
 mod end;
 mod events;
 mod explain;

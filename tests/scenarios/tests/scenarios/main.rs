@@ -8,6 +8,7 @@ mod captured;
 mod checksums;
 mod clsact;
 mod daemons;
+mod denials;
 mod dials;
 mod errors;
 mod everywhere;
