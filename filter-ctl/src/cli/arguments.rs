@@ -187,6 +187,12 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
         pin_dir: PathBuf,
     },
+    /// Show the operator's configuration with its defaults, or check one; needs no daemon
+    #[command(after_help = "Examples:\n  filter-ctl config print > config.yaml\n  filter-ctl config check config.yaml")]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Look for what keeps the filter from working, and say what to do
     ///
     /// Run it as root where the daemon runs. Changes nothing.
@@ -222,6 +228,18 @@ pub(super) enum Command {
         /// The directory, which exists
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print a configuration that has every field, with its default and what it is for
+    Print,
+    /// Check a configuration as the daemon does when it starts
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -310,6 +328,8 @@ mod tests {
             "key revoke 1f0c9a2b",
             "daemon",
             "daemon --config c --state-dir s --pin-dir p --socket x --json",
+            "config print",
+            "config check a.yaml --json",
             "completion zsh",
             "man /tmp",
         ] {
@@ -336,6 +356,7 @@ mod tests {
             ("explain a example.com --at example.org", ErrorKind::ValueValidation),
             ("key", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("key revoke ../a", ErrorKind::ValueValidation),
+            ("config check", ErrorKind::MissingRequiredArgument),
             ("completion csh", ErrorKind::InvalidValue),
             ("frobnicate", ErrorKind::InvalidSubcommand),
             ("get --color sometimes", ErrorKind::InvalidValue),

@@ -6,6 +6,7 @@ mod apply;
 mod arguments;
 mod check;
 mod client;
+mod config;
 mod denials;
 mod destination;
 mod doctor;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
 fn run(common: Common, command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
     let command = match command {
         Command::Check { files } => return check::run(&files.files, output),
+        Command::Config { command } => return config::run(command, output),
         Command::Completion { shell } => return completion(shell, output),
         Command::Man { directory } => return man(&directory),
         Command::Purge { pin_dir, dry_run } => return purge::run(&pin_dir, dry_run, output),
@@ -78,6 +80,7 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Key { command } => key::run(client, output, command).await,
         Command::Check { .. }
         | Command::Completion { .. }
+        | Command::Config { .. }
         | Command::Man { .. }
         | Command::Daemon { .. }
         | Command::Purge { .. } => Ok(ExitCode::SUCCESS),
