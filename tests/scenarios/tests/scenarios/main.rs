@@ -31,6 +31,7 @@ mod operator;
 mod peers;
 mod protected;
 mod refusals;
+mod reload;
 mod restart;
 mod rounds;
 mod sockets;
