@@ -87,6 +87,11 @@ impl Rings {
         (found, dropped)
     }
 
+    /// Bytes that all of them take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Forgets a sandbox.
     pub(super) fn forget(&mut self, of: Key) {
         if let Some(ring) = self.rings.remove(&of) {

@@ -49,6 +49,11 @@ impl News {
         self.rings().since(of, id, since_ms)
     }
 
+    /// Bytes that all denials take that are kept.
+    pub(super) fn denial_bytes(&self) -> usize {
+        self.rings().bytes()
+    }
+
     /// Forgets the denials of a sandbox that has ended.
     pub(super) fn forget(&self, of: (u32, u32)) {
         self.rings().forget(of);
