@@ -8,6 +8,7 @@
 //! | `GET /v1/sandboxes/{id}` | | 200 [`SandboxStatus`] |
 //! | `DELETE /v1/sandboxes/{id}` | | 200 [`Ended`]: sealed |
 //! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
+//! | `GET /v1/sandboxes/{id}/denials?sinceMs={ms}` | | 200 [`Denials`]: those since then (milliseconds since 1970), or all that are kept |
 //! | `POST /v1/slots/{slot}/detach` | | 200 [`Ended`]: hooks that no record knows are detached |
 //! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
 //! | `GET /v1/keys` | | 200 list of [`Key`], without their text |
@@ -18,9 +19,11 @@
 //! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
 //! another), 500 (the kernel or the store refused). A request that fails changes nothing.
 
+mod denials;
 mod explain;
 mod notice;
 
+pub use denials::{Denial, Denials};
 pub use explain::{ExplainRequest, Explanation, NameExplanation, Protocol};
 pub use notice::{Line, Notice, NoticeKind};
 

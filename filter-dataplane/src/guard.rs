@@ -12,7 +12,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr};
 use filter_core::abi::{self, SandboxConfig};
 use filter_policy::names::NamePattern;
-use filter_policy::{Entry, Operator, Policy, compile};
+use filter_policy::{Compiled, Entry, Operator, Policy, compile};
 use ipnet::IpNet;
 use std::fs::{self, File};
 use std::io;
@@ -33,6 +33,20 @@ pub struct Dials<'a> {
     pub marks: Marks,
 }
 
+impl Dials<'_> {
+    /// The policy of what is dialled: all that is not protected.
+    fn contents(&self) -> (SandboxConfig, Compiled) {
+        let Dials { resolvers, opened, marks } = self;
+        let any = Entry { value: NamePattern::Any, text: String::new(), index: 0 };
+        // With a name in it, a policy allows the resolvers.
+        let policy = Policy { names: vec![any], ..Policy::default() };
+        let operator =
+            Operator { open_ranges: opened.to_vec(), nameservers: resolvers.to_vec(), ..Operator::default() };
+        let config = SandboxConfig { own_mark: marks.own, mark_mask: marks.mask, ..SandboxConfig::EMPTY };
+        (config, compile(&policy, &operator, 1))
+    }
+}
+
 impl Dataplane {
     /// From now on this process, and those that it starts, dial nothing else. Does nothing when it was called before.
     ///
@@ -50,16 +64,22 @@ impl Dataplane {
         Ok(())
     }
 
-    /// The policy of what is dialled: all that is not protected.
-    fn fill_dials(&mut self, Dials { resolvers, opened, marks }: &Dials<'_>) -> Result<(), Error> {
-        let any = Entry { value: NamePattern::Any, text: String::new(), index: 0 };
-        // With a name in it, a policy allows the resolvers.
-        let policy = Policy { names: vec![any], ..Policy::default() };
-        let operator =
-            Operator { open_ranges: opened.to_vec(), nameservers: resolvers.to_vec(), ..Operator::default() };
-        let config = SandboxConfig { own_mark: marks.own, mark_mask: marks.mask, ..SandboxConfig::EMPTY };
+    /// From one instant on what [`Self::guard`] guards dials this. Without a guard nothing changes.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old ones hold then.
+    pub fn guard_anew(&mut self, dials: &Dials<'_>) -> Result<(), Error> {
+        if self.guard.is_none() {
+            return Ok(());
+        }
+        let (config, policy) = dials.contents();
+        self.update(abi::DIALS, &config, &policy)
+    }
+
+    fn fill_dials(&mut self, dials: &Dials<'_>) -> Result<(), Error> {
+        let (config, policy) = dials.contents();
         self.shared.clear(&self.pins, abi::DIALS)?;
-        let contents = self.shared.contents(&config, &compile(&policy, &operator, 1))?;
+        let contents = self.shared.contents(&config, &policy)?;
         self.shared.fill(&[(abi::DIALS, &contents)]).into_iter().collect()
     }
 

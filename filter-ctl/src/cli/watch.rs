@@ -71,7 +71,7 @@ pub(super) async fn run(client: &Client, output: &mut Output, id: Option<&Sandbo
 }
 
 /// Counts like denials, and shows them in columns that only ever get wider.
-struct View {
+pub(super) struct View {
     kinds: Vec<(DenyEvent, u64)>,
     with_id: bool,
     zone: TimeZone,
@@ -82,7 +82,7 @@ struct View {
 }
 
 impl View {
-    fn new(with_id: bool, zone: TimeZone) -> View {
+    pub(super) fn new(with_id: bool, zone: TimeZone) -> View {
         View { kinds: Vec::new(), with_id, zone, id_width: 6, protocol_width: 6, target_width: 18, reason_width: 16 }
     }
 
@@ -113,7 +113,8 @@ impl View {
         text + &format!("{}\n", plain(&notice.text))
     }
 
-    fn line(&mut self, event: &DenyEvent, count: u64) -> String {
+    /// A line for so many like denials.
+    pub(super) fn line(&mut self, event: &DenyEvent, count: u64) -> String {
         let (id, protocol, reason) = (plain(&event.id), plain(&event.protocol), plain(&event.reason_name));
         let target = target(event);
         let mut text = format!("{}  {}   ", paint(DIM, clock(event.time_ms, &self.zone)), paint(BAD, "DENY"));

@@ -3,6 +3,7 @@
 use super::apply;
 use super::config::ApiConfig;
 use super::keys::Keys;
+use super::live::Live;
 use super::metrics::Counted;
 use super::news::News;
 use super::node::Node;
@@ -21,10 +22,10 @@ pub(super) struct Api {
     pub(super) news: News,
     pub(super) keys: Keys,
     pub(super) tokens: Tokens,
-    pub(super) proxies: Arc<Proxies>,
+    pub(super) proxies: Live<Proxies>,
     pub(super) providing: Arc<Providing>,
     pub(super) settings: Arc<ApiConfig>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Live<Limits>,
     pub(super) counted: Counted,
 }
 

@@ -12,6 +12,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+/// A configuration with every field, its default, and what it is for.
+pub(crate) const COMMENTED: &str = include_str!("../../../packaging/config.yaml");
+
 /// What the operator decides for the whole host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
@@ -263,3 +266,6 @@ fn sidecar(limits: filter_sidecar::Limits) -> anyhow::Result<filter_sidecar::Lim
     }
     Ok(limits)
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,20 +26,20 @@ pub(super) fn pump(mut kernel: Events, names: Names, news: News, full: mpsc::Sen
                     // Whoever comes next says so again.
                     full.try_send(event.slot).ok();
                 }
-                let known =
-                    names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
-                let Some(Heard { id, resolvers, .. }) = known else {
-                    return;
+                let of = (event.slot, event.incarnation);
+                let resolver = {
+                    // Held until the denial is kept: who ends meanwhile is forgotten after that.
+                    let names = names.read().expect("no panic under the lock");
+                    let Some(Heard { id, resolvers, .. }) = names.get(&of) else { return };
+                    news.denied(of, told(id.clone(), &event));
+                    let has_room = resolvers.len() < RESOLVERS;
+                    resolver(&event).filter(|resolver| has_room && !resolvers.contains(resolver))
                 };
-                if let Some(resolver) = resolver(&event)
-                    && resolvers.len() < RESOLVERS
-                    && !resolvers.contains(&resolver)
-                    && let Some(heard) =
-                        names.write().expect("no panic under the lock").get_mut(&(event.slot, event.incarnation))
+                if let Some(resolver) = resolver
+                    && let Some(heard) = names.write().expect("no panic under the lock").get_mut(&of)
                 {
                     heard.resolvers.insert(resolver);
                 }
-                news.denied(told(id, &event));
             });
             if let Err(error) = drained.await {
                 tracing::error!(%error, "deny events are not read any more");
@@ -91,7 +91,7 @@ pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, new
                 Err(RecvError::Closed) => return,
             };
             let mut known = names.write().expect("no panic under the lock");
-            let Some((_, heard)) = known.iter_mut().find(|((of, _), _)| *of == slot) else { continue };
+            let Some((of, heard)) = known.iter_mut().find(|((of, _), _)| *of == slot) else { continue };
             *heard.refused.entry(reason).or_default() += count;
             let (id, Some(Told { port, name })) = (heard.id.clone(), told) else { continue };
             let event = DenyEvent {
@@ -108,7 +108,7 @@ pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, new
                 name: (!name.is_empty()).then_some(name),
                 length: 0,
             };
-            news.denied(event);
+            news.denied(*of, event);
         }
     });
 }

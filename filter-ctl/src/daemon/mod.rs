@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod attachment;
 pub(crate) mod config;
+mod denials;
 mod end;
 mod ending;
 mod events;
@@ -15,6 +16,7 @@ mod hosts;
 mod index;
 mod keys;
 mod lifetime;
+mod live;
 mod lock;
 pub(crate) mod marks;
 mod metrics;
@@ -26,6 +28,7 @@ mod providing;
 mod proxies;
 mod reconcile;
 mod refusal;
+mod reload;
 mod rest;
 mod server;
 mod sidecar;
@@ -40,7 +43,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Slots that wait for a flow table.
@@ -61,7 +64,8 @@ pub struct Options {
     pub socket: PathBuf,
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Enforcement goes on after it.
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Enforcement goes on after it. Told to (SIGHUP), it reads the
+/// configuration again.
 ///
 /// # Errors
 /// When it cannot start; the message says what is missing and what to do.
@@ -71,12 +75,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock::state_dir(&options.state_dir)?;
     // From here on a signal waits until what was begun is done, so that the socket is removed whenever it comes.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let reload = signal(SignalKind::hangup())?;
     let stop = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("stopping; enforcement goes on");
     };
     let listener = server::bind(&options.socket)?;
-    let served = serve(listener, config, &options, stop).await;
+    let served = serve(listener, config, &options, reload, stop).await;
     server::unbind(&options.socket);
     served
 }
@@ -94,6 +99,7 @@ async fn serve(
     listener: UnixListener,
     config: config::Config,
     options: &Options,
+    reload: Signal,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let ours = config.marks;
@@ -110,9 +116,10 @@ async fn serve(
     let provider = provider.context("the provider cannot be used")?;
     let pools = provider.as_ref().map(|provider| provider.pools().to_vec()).unwrap_or_default();
     let providing = Arc::new(providing::Providing::new(provider, config.templates.clone()));
-    let proxies = Arc::new(proxies::Proxies::new(&sidecar::resolvers(&config).unwrap_or_default(), &config.operator)?);
+    let proxies =
+        live::Live::new(proxies::Proxies::new(&sidecar::resolvers(&config).unwrap_or_default(), &config.operator)?);
     let settings = Arc::new(config.api.clone().unwrap_or_default());
-    let limits = Arc::new(config.operator.limits.clone());
+    let limits = live::Live::new(config.operator.limits.clone());
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
     reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     for collision in marks::collisions(ours)? {
@@ -137,6 +144,7 @@ async fn serve(
         api::Api { node: node.clone(), applies, news, keys, tokens, proxies, providing, settings, limits, counted };
     providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
     tokio::spawn(lifetime::watch(api.clone()));
+    tokio::spawn(reload::watch(api.clone(), options.config.clone(), options.config_required, reload));
     if let Some(listening) = listening {
         tracing::info!(listen = %listening.address()?, "the API is open");
         tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));

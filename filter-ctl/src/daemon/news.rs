@@ -1,9 +1,10 @@
 //! What is told to whoever watches: denials, and what the daemon has mended, marked or found.
 
+use super::denials::Rings;
 use super::lifetime::now_ms;
-use crate::api::{DenyEvent, Line, Notice, NoticeKind};
-use std::sync::Arc;
+use crate::api::{Denial, DenyEvent, Line, Notice, NoticeKind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::broadcast;
 
 /// Lines that a slow watcher may be behind before it misses some.
@@ -15,11 +16,13 @@ pub(super) struct News {
     lines: broadcast::Sender<Line>,
     /// How often each kind of notice was told, in the order of [`NoticeKind::ALL`].
     counts: Arc<[AtomicU64; NoticeKind::ALL.len()]>,
+    /// The last denials of each sandbox.
+    rings: Arc<Mutex<Rings>>,
 }
 
 impl News {
     pub(super) fn new() -> News {
-        News { lines: broadcast::channel(BACKLOG).0, counts: Arc::default() }
+        News { lines: broadcast::channel(BACKLOG).0, counts: Arc::default(), rings: Arc::new(Mutex::new(Rings::new())) }
     }
 
     /// Everything that is told from now on.
@@ -27,8 +30,9 @@ impl News {
         self.lines.subscribe()
     }
 
-    /// Tells of a denial.
-    pub(super) fn denied(&self, event: DenyEvent) {
+    /// Tells of a denial, and keeps it, to be told again. The sandbox, by slot and incarnation, must not end meanwhile.
+    pub(super) fn denied(&self, of: (u32, u32), event: DenyEvent) {
+        self.rings().add(of, &event);
         // Nobody watching is no error.
         drop(self.lines.send(Line::Denied(event)));
     }
@@ -38,6 +42,25 @@ impl News {
         self.counts[kind as usize].fetch_add(1, Ordering::Relaxed);
         let notice = Notice { time_ms: now_ms(), notice: kind, id: id.map(str::to_owned), text: text.into() };
         drop(self.lines.send(Line::Notice(notice)));
+    }
+
+    /// The denials of a sandbox since a moment (milliseconds since 1970) that are kept, and how many of that time are not any more.
+    pub(super) fn denials(&self, of: (u32, u32), id: &str, since_ms: u64) -> (Vec<Denial>, u64) {
+        self.rings().since(of, id, since_ms)
+    }
+
+    /// Bytes that all denials take that are kept.
+    pub(super) fn denial_bytes(&self) -> usize {
+        self.rings().bytes()
+    }
+
+    /// Forgets the denials of a sandbox that has ended.
+    pub(super) fn forget(&self, of: (u32, u32)) {
+        self.rings().forget(of);
+    }
+
+    fn rings(&self) -> MutexGuard<'_, Rings> {
+        self.rings.lock().expect("no panic under the lock")
     }
 
     /// How often each kind was told since the daemon has started.

@@ -193,6 +193,7 @@ impl Node {
         if unheard {
             self.end_names(held.record.slot);
             self.names.write().expect("no panic under the lock").remove(&held.key());
+            self.news.forget(held.key());
         }
         self.unprotect(&held.sandbox);
     }

@@ -6,7 +6,9 @@ use super::node::Node;
 use super::origin::Caller;
 use super::refusal::Refusal;
 use super::{apply, end, ending, explain, orphans, rest, status};
-use crate::api::{ApplyRequest, ErrorReply, ExplainRequest, Health, Key, Line, MAX_BODY_BYTES, Missed, NewKey};
+use crate::api::{
+    ApplyRequest, Denials, ErrorReply, ExplainRequest, Health, Key, Line, MAX_BODY_BYTES, Missed, NewKey,
+};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -74,6 +76,7 @@ pub(super) async fn serve(
         .route("/v1/sandboxes/{id}", get(show).delete(delete))
         .route("/v1/sandboxes/{id}/detach", post(detach))
         .route("/v1/sandboxes/{id}/explain", post(explain_packet))
+        .route("/v1/sandboxes/{id}/denials", get(denials))
         .route("/v1/slots/{slot}/detach", post(detach_slot))
         .route("/v1/events", get(watch))
         .route("/v1/keys", get(list_keys).post(create_key))
@@ -143,6 +146,16 @@ async fn explain_packet(
 ) -> Answer<crate::api::Explanation> {
     let request: ExplainRequest = read(&body)?;
     answer(&api, move |node| explain::explain(node, &id, &request)).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Since {
+    since_ms: Option<u64>,
+}
+
+async fn denials(State(api): State<Api>, Path(id): Path<String>, Query(since): Query<Since>) -> Answer<Denials> {
+    answer(&api, move |node| status::denials(node, &id, since.since_ms.unwrap_or(0))).await
 }
 
 #[derive(Deserialize)]

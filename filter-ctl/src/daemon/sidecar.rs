@@ -96,6 +96,19 @@ impl Sidecar {
         self.running.as_ref().is_some_and(|running| running.slots.contains_key(&slot))
     }
 
+    /// Tells one that runs what of the configuration holds from now on; one that does not take it is replaced.
+    pub(super) fn configure(&mut self, config: &Config) {
+        let Some(running) = &mut self.running else { return };
+        let told = resolvers(config).and_then(|resolvers| {
+            let sources = config.sources.clone();
+            running.process.order(&Order::Configure { resolvers, sources }, &[])
+        });
+        if let Err(error) = told {
+            tracing::error!("the sidecar: {error:#}");
+            self.lose();
+        }
+    }
+
     /// Gives it the names of a sandbox's policy, which it is to judge by from [`Self::commit`] on.
     ///
     /// # Errors

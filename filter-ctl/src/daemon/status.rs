@@ -3,7 +3,7 @@
 use super::node::{Held, Node};
 use super::origin::Origin;
 use super::refusal::Refusal;
-use crate::api::{Asked, CounterStatus, SandboxStatus, State};
+use crate::api::{Asked, CounterStatus, Denials, SandboxStatus, State};
 use filter_core::Reason;
 use filter_core::abi::Counter;
 use filter_dataplane::Counters;
@@ -18,6 +18,16 @@ pub(super) fn one(node: &Node, id: &str) -> Result<SandboxStatus, Refusal> {
 /// All sandboxes, by id.
 pub(super) fn all(node: &Node) -> Result<Vec<SandboxStatus>, Refusal> {
     node.sandboxes.values().map(|held| status(node, held)).collect()
+}
+
+/// What was denied to one sandbox since a moment, milliseconds since 1970.
+pub(super) fn denials(node: &Node, id: &str, since_ms: u64) -> Result<Denials, Refusal> {
+    let held = node.held(id)?;
+    let counters = if held.gone { None } else { node.dataplane.counters(held.record.slot)? };
+    let counted = |counter| counters.as_ref().map_or(0, |counters| counters.get(counter));
+    let (denials, dropped) = node.news.denials(held.key(), id, since_ms);
+    let (suppressed, lost) = (counted(Counter::EventsSuppressed), counted(Counter::EventsLost));
+    Ok(Denials { denials, dropped, suppressed, lost })
 }
 
 /// A device as people write it: `veth7`, `veth7@web`.

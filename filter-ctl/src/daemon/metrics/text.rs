@@ -37,6 +37,9 @@ pub(super) fn text(scrape: &Scrape, counted: &Counted, news: &News) -> Result<St
     for (kind, count) in news.counts() {
         add(&reconciliations, &[("what", kind.name())], count);
     }
+    let kept: Gauge = Gauge::default();
+    kept.set(signed(news.denial_bytes() as u64));
+    registry.register_with_unit("kept_denials", "What the denials take that are kept in memory", Unit::Bytes, kept);
     registry.register("reconciliations", "What the daemon has mended, marked or found", reconciliations);
     registry.register("updates", "Sandboxes by what calls did to them, and calls refused", counted.updates.clone());
     let help = "From a call until the kernel confirmed what it changed";

@@ -118,6 +118,10 @@ fn decisions_are_told_sandbox_by_sandbox_where_the_operator_wants_that() -> Resu
     let after = scrape(&stage)?;
     ensure!(sum(&after, "decisions_total", &[r#"sandbox="b""#]) == 0.0, "{after:?}");
     ensure!(sum(&after, "decisions_total", &[DENIED]) >= of_b, "{after:?}");
+    // What was denied to those that have ended is not kept.
+    stage.daemon.detach("a")?;
+    let last = scrape(&stage)?;
+    ensure!(before["kept_denials_bytes"] > 0.0 && last["kept_denials_bytes"] == 0.0, "{before:?} {last:?}");
     Ok(())
 }
 
