@@ -29,6 +29,7 @@ mod sidecar;
 mod status;
 mod store;
 mod tokens;
+mod upkeep;
 
 use anyhow::Context;
 use std::path::PathBuf;
@@ -116,6 +117,9 @@ async fn serve(
     let api = api::Api { node: node.clone(), applies, events, keys, tokens, proxies, providing, settings, limits };
     providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
     tokio::spawn(lifetime::watch(api.clone()));
+    if api.providing.is_there() {
+        tokio::spawn(upkeep::watch(api.clone()));
+    }
     if let Some(listening) = listening {
         tracing::info!(listen = %listening.address()?, "the API is open");
         tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));

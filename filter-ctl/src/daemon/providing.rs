@@ -85,6 +85,11 @@ pub(super) fn new_id() -> anyhow::Result<String> {
 }
 
 impl Providing {
+    /// Whether there is a provider.
+    pub(super) fn is_there(&self) -> bool {
+        self.provider.is_some()
+    }
+
     /// With this provider and these templates. Without any templates there is one, `base`.
     pub(super) fn new(provider: Option<Provider>, mut templates: BTreeMap<String, Template>) -> Providing {
         if templates.is_empty() {
@@ -312,7 +317,7 @@ fn made(document: &Document) -> Made {
 }
 
 /// Works with the provider on a thread that may block.
-async fn with_provider<T: Send + 'static>(
+pub(super) async fn with_provider<T: Send + 'static>(
     api: &Api,
     work: impl FnOnce(&Provider) -> Result<T, filter_provider::Error> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -6,5 +6,6 @@ mod keys;
 mod openapi;
 mod provided;
 mod sdk;
+mod tampered;
 mod updates;
 mod validation;
