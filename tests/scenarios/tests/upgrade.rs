@@ -7,6 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_scenarios::{Daemon, Probe, SOON, Setup, Stage, http, udp};
@@ -16,9 +17,12 @@ use test_world::{Download, Live, Sniffer, UdpStream, wait_until};
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
 const VARIABLE: &str = "SANDBOX_FILTER_KERNEL_TYPES";
 
+/// Streams of a hundred datagrams a second to each of two addresses.
+const STREAMS: usize = 8;
+
 /// What goes on while daemons come and go.
 struct Traffic {
-    allowed: [UdpStream; 2],
+    allowed: Vec<UdpStream>,
     downloads: [Download; 2],
     denied: [UdpStream; 2],
     /// Somebody outside who sends to the sandbox.
@@ -34,7 +38,10 @@ impl Traffic {
         Ok(Traffic {
             wire: stage.world.host().sniff("up0")?,
             inside: a.sniff("eth0")?,
-            allowed: [a.udp_stream(WEB, 9000)?, a.udp_stream(WEB6, 9000)?],
+            allowed: [WEB.into(), WEB6.into()]
+                .into_iter()
+                .flat_map(|to: IpAddr| (0..STREAMS).map(move |_| a.udp_stream(to, 9000)))
+                .collect::<Result<_>>()?,
             downloads: [a.download("http://203.0.113.10/big")?, a.download("http://[2001:db8:10::10]/big")?],
             denied: [a.udp_stream(WEB_NEIGHBOUR, 9000)?, a.udp_stream(WEB6_NEIGHBOUR, 9000)?],
             stranger: stage.world.internet().udp_stream(a.v4, 7777)?,
@@ -93,8 +100,11 @@ for path in sys.argv[1:]:
             .collect::<Result<String>>()?
     };
     let words: Vec<&str> = shown.split_whitespace().collect();
-    let found = words.windows(4).filter(|words| words[0] == "id" && words[2] == "tag");
-    Ok(found.map(|words| Ok((words[1].parse()?, words[3].to_owned()))).collect::<Result<Vec<_>>>()?)
+    let after = |name: &str| {
+        let named = words.windows(2).filter(move |pair| pair[0] == name);
+        named.map(|pair| pair[1].to_owned()).collect::<Vec<_>>()
+    };
+    after("id").into_iter().zip(after("tag")).map(|(id, tag)| Ok((id.parse()?, tag))).collect()
 }
 
 /// The slot of the sandbox.
