@@ -74,8 +74,7 @@ impl Dataplane {
         if is_whole {
             return if adopts { spot.adopt(program).map(drop) } else { Ok(()) };
         }
-        spot.detach()?;
-        spot.attach(self.kind, program, device)
+        spot.mend(spot.kind()?.unwrap_or(self.kind), program, device)
     }
 
     fn is_whole(&self, device: &Device) -> Result<bool, Error> {

@@ -37,6 +37,7 @@ mod store;
 mod tokens;
 mod totals;
 mod turns;
+mod upkeep;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -145,6 +146,9 @@ async fn serve(
     providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
     tokio::spawn(lifetime::watch(api.clone()));
     tokio::spawn(reload::watch(api.clone(), options.config.clone(), options.config_required, reload));
+    if api.providing.is_there() {
+        tokio::spawn(upkeep::watch(api.clone()));
+    }
     if let Some(listening) = listening {
         tracing::info!(listen = %listening.address()?, "the API is open");
         tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));

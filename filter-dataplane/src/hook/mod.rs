@@ -92,7 +92,9 @@ pub(crate) enum State {
 /// How the hooks of one device are, one by one. `ours` tells the ids of the programs that this daemon has loaded for them.
 pub(crate) fn states(spots: &[Spot<'_>], ours: impl Fn(Hook) -> Option<u32>) -> Result<Vec<State>, Error> {
     let kinds = spots.iter().map(Spot::kind).collect::<Result<Vec<_>, _>>()?;
-    let is_clsact = |at: &usize| kinds[*at] == Some(HookKind::Clsact);
+    // Where a mark was removed, that of the other hook tells which kind both are.
+    let any = kinds.contains(&Some(HookKind::Clsact));
+    let is_clsact = |at: &usize| kinds[*at] == Some(HookKind::Clsact) || kinds[*at].is_none() && any;
     let filters: Vec<usize> = (0..spots.len()).filter(is_clsact).collect();
     let mut filtered = match filters.as_slice() {
         [] => Vec::new(),
@@ -104,6 +106,10 @@ pub(crate) fn states(spots: &[Spot<'_>], ours: impl Fn(Hook) -> Option<u32>) -> 
         .zip(&kinds)
         .map(|(spot, kind)| match kind {
             Some(HookKind::Clsact) => Ok(filtered.next().expect("a state for each filter")),
+            None if any => Ok(match filtered.next().expect("a state for each filter") {
+                State::Whole => State::Changed,
+                other => other,
+            }),
             _ => tcx::state(spot),
         })
         .collect()

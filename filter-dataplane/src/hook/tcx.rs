@@ -7,6 +7,7 @@ use crate::{Device, Error, Namespace, fail_point, sys};
 use aya::programs::SchedClassifier;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use std::sync::Once;
 
 pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
     let namespace = Namespace::find_or_own(device.netns.as_ref())?;
@@ -28,7 +29,8 @@ pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &De
         let reason = "it was replaced by another device meanwhile".to_owned();
         return Err(spot.failed(&device.name, "attach to")(reason));
     }
-    hold(spot)
+    hold(spot);
+    Ok(())
 }
 
 pub(super) fn adopt(spot: &Spot<'_>, program: &mut SchedClassifier) -> Result<bool, Error> {
@@ -43,7 +45,7 @@ pub(super) fn adopt(spot: &Spot<'_>, program: &mut SchedClassifier) -> Result<bo
     // The handle is not needed: the pin holds the link.
     drop(program.take_link(id)?);
     fail_point(format_args!("adopt.{}.replaced", spot.hook.program()));
-    hold(spot)?;
+    hold(spot);
     Ok(true)
 }
 
@@ -57,7 +59,7 @@ pub(super) fn state(spot: &Spot<'_>) -> Result<State, Error> {
         Some(Link::Off) => State::Off,
         None if links::inode(&path).map_err(links::failed(&path))?.is_none() => State::Off,
         None if sys::pinned_link_ifindex(&path)? == spot.place.ifindex => {
-            hold(spot)?;
+            hold(spot);
             State::Whole
         }
         None => State::Off,
@@ -80,8 +82,10 @@ pub(super) fn mend(spot: &Spot<'_>, program: &mut SchedClassifier, device: &Devi
     }
 }
 
-/// From now on the link stays when somebody removes its pin.
-fn hold(spot: &Spot<'_>) -> Result<(), Error> {
-    let path = spot.path();
-    spot.pins.links.hold(spot.key(), &path).map_err(links::failed(&path))
+/// From now on the link stays when somebody removes its pin. Without a descriptor left it does not, and is looked at by its pin.
+fn hold(spot: &Spot<'_>) {
+    static TOLD: Once = Once::new();
+    if let Err(error) = spot.pins.links.hold(spot.key(), &spot.path()) {
+        TOLD.call_once(|| tracing::warn!(%error, "links cannot be held open, the first of them {}", spot.label()));
+    }
 }

@@ -7,6 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_scenarios::{Daemon, Probe, SOON, Setup, Stage, http, udp};
@@ -16,9 +17,12 @@ use test_world::{Download, Live, Sniffer, UdpStream, wait_until};
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
 const VARIABLE: &str = "SANDBOX_FILTER_KERNEL_TYPES";
 
+/// Streams of a hundred datagrams a second to each of two addresses.
+const STREAMS: usize = 8;
+
 /// What goes on while daemons come and go.
 struct Traffic {
-    allowed: [UdpStream; 2],
+    allowed: Vec<UdpStream>,
     downloads: [Download; 2],
     denied: [UdpStream; 2],
     /// Somebody outside who sends to the sandbox.
@@ -34,7 +38,10 @@ impl Traffic {
         Ok(Traffic {
             wire: stage.world.host().sniff("up0")?,
             inside: a.sniff("eth0")?,
-            allowed: [a.udp_stream(WEB, 9000)?, a.udp_stream(WEB6, 9000)?],
+            allowed: [WEB.into(), WEB6.into()]
+                .into_iter()
+                .flat_map(|to: IpAddr| (0..STREAMS).map(move |_| a.udp_stream(to, 9000)))
+                .collect::<Result<_>>()?,
             downloads: [a.download("http://203.0.113.10/big")?, a.download("http://[2001:db8:10::10]/big")?],
             denied: [a.udp_stream(WEB_NEIGHBOUR, 9000)?, a.udp_stream(WEB6_NEIGHBOUR, 9000)?],
             stranger: stage.world.internet().udp_stream(a.v4, 7777)?,
@@ -64,7 +71,7 @@ impl Traffic {
 }
 
 /// Ids and tags of the programs at the device's hooks.
-fn programs(stage: &Stage, hook: &str) -> Result<Vec<(u32, String)>> {
+fn programs(stage: &Stage, hook: &str, slot: u32) -> Result<Vec<(u32, String)>> {
     const SCRIPT: &str = "
 import ctypes, platform, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -84,7 +91,6 @@ for path in sys.argv[1:]:
 ";
     let host = stage.world.host();
     let shown = if hook == "tcx" {
-        let slot = stage.daemon.records()?.get("a").context("no record")?["slot"].clone();
         let pin = |hook: &str| stage.daemon.pins().join(format!("links/{slot}-{hook}")).display().to_string();
         host.run(&["python3", "-c", SCRIPT, &pin("from_sandbox"), &pin("to_sandbox")])?.ok()?.stdout
     } else {
@@ -94,8 +100,17 @@ for path in sys.argv[1:]:
             .collect::<Result<String>>()?
     };
     let words: Vec<&str> = shown.split_whitespace().collect();
-    let found = words.windows(4).filter(|words| words[0] == "id" && words[2] == "tag");
-    found.map(|words| Ok((words[1].parse()?, words[3].to_owned()))).collect()
+    let after = |name: &str| {
+        let named = words.windows(2).filter(move |pair| pair[0] == name);
+        named.map(|pair| pair[1].to_owned()).collect::<Vec<_>>()
+    };
+    after("id").into_iter().zip(after("tag")).map(|(id, tag)| Ok((id.parse()?, tag))).collect()
+}
+
+/// The slot of the sandbox.
+fn slot(stage: &Stage) -> Result<u32> {
+    let slot = stage.daemon.records()?.get("a").context("no record")?["slot"].as_u64();
+    Ok(u32::try_from(slot.context("no slot")?)?)
 }
 
 /// The command of the ordinary build.
@@ -110,6 +125,7 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
         let config = format!("hook: {hook}\n");
         let mut stage = Stage::with("upgrade", &Setup { config: &config, ..Setup::default() })?;
         stage.apply(&stage.a, POLICY)?;
+        let slot = slot(&stage)?;
         let mut other = Daemon::prepare(&stage.world, "other", &config)?
             .with_program(&command()?, VARIABLE, Path::new("off"))
             .with_state_of(&stage.daemon)
@@ -118,7 +134,7 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
         let strangers = Probe { port: 7777, ..udp(stage.a.v4) };
         let mut traffic = Traffic::start(&stage)?;
         traffic.is_undisturbed(strangers)?;
-        let (mut before, first) = (programs(&stage, hook)?, stage.daemon.status("a")?);
+        let (mut before, first) = (programs(&stage, hook, slot)?, stage.daemon.status("a")?);
         ensure!(before.len() == 2, "{before:?}");
         let mut counted = first.counters.denied;
         for round in 0..6 {
@@ -136,10 +152,10 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
             ensure!(status.generation == first.generation && status.state == first.state, "{status:?}");
             ensure!(status.counters.denied > counted, "counters fell: {} after {counted}", status.counters.denied);
             counted = status.counters.denied;
-            let after = programs(&stage, hook)?;
-            for ((old_id, old_tag), (id, tag)) in before.iter().zip(&after) {
-                ensure!(id != old_id && tag != old_tag, "{before:?} and {after:?}");
-            }
+            let after = programs(&stage, hook, slot)?;
+            let mut pairs = before.iter().zip(&after);
+            ensure!(pairs.clone().all(|(old, new)| old.0 != new.0), "the same programs: {before:?} and {after:?}");
+            ensure!(pairs.any(|(old, new)| old.1 != new.1), "no other instructions: {before:?} and {after:?}");
             before = after;
             traffic.is_undisturbed(strangers)?;
         }
@@ -155,11 +171,11 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
 fn a_state_that_cannot_be_read_is_refused_and_enforcement_goes_on() -> Result<()> {
     let mut stage = Stage::new("unreadable")?;
     stage.apply(&stage.a, POLICY)?;
-    let strangers = Probe { port: 7777, ..udp(stage.a.v4) };
+    let (slot, strangers) = (slot(&stage)?, Probe { port: 7777, ..udp(stage.a.v4) });
     let mut traffic = Traffic::start(&stage)?;
     let (store, pins) = (stage.daemon.store(), stage.daemon.pin_dir().join("abi-77"));
     for (what, says) in [("schema", "of version"), ("abi", "ABI 77"), ("damage", "it is damaged")] {
-        let (before, status) = (programs(&stage, "tcx")?, stage.daemon.status("a")?);
+        let (before, status) = (programs(&stage, "tcx", slot)?, stage.daemon.status("a")?);
         stage.daemon.stop()?;
         let whole = fs::read(&store)?;
         match what {
@@ -174,7 +190,7 @@ fn a_state_that_cannot_be_read_is_refused_and_enforcement_goes_on() -> Result<()
             ensure!(ended.stderr.contains("hint: ") || what == "abi", "{what}: {}", ended.stderr);
             traffic.is_undisturbed(strangers)?;
         }
-        ensure!(programs(&stage, "tcx")? == before, "{what}: another program");
+        ensure!(programs(&stage, "tcx", slot)? == before, "{what}: another program");
         ensure!(fs::read(&store)? == left, "{what}: the store was changed");
         fs::write(&store, whole)?;
         if what == "abi" {

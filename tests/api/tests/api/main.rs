@@ -8,5 +8,6 @@ mod listening;
 mod openapi;
 mod provided;
 mod sdk;
+mod tampered;
 mod updates;
 mod validation;

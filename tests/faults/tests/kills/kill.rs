@@ -5,8 +5,8 @@ use crate::report::Row;
 use crate::stage::{SOON, Stage, which};
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::{Change, EndState, State};
-use std::fs;
 use std::time::Duration;
+use test_scenarios::{Unpin, detach_links};
 use test_world::internet::WEB;
 use test_world::wait_until;
 
@@ -243,9 +243,9 @@ impl Stage {
         if self.hook == "clsact" {
             self.world.host().run(&["tc", "qdisc", "del", "dev", &self.b.device, "clsact"])?.ok()?;
         } else {
-            for link in kernel::links(self.daemon.pin_dir(), self.slot("b")?)? {
-                fs::remove_file(link)?;
-            }
+            let links = kernel::links(self.daemon.pin_dir(), self.slot("b")?)?;
+            // A pin alone would be put back: the daemon holds the links.
+            detach_links(self.world.host(), &links, Unpin::Yes)?;
         }
         self.has_died(point)?;
         self.enforcement_goes_on()?;

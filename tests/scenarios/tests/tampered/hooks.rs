@@ -76,7 +76,7 @@ fn marks_of_clsact_filters() -> Result<()> {
     let mut scene = Scene::new("tornmarks", "clsact")?;
     let pins = scene.pins()?;
     let is_there = |_: &Stage| pins.iter().all(|pin| pin.is_symlink());
-    scene.tear("mark of a clsact filter removed", Leak::Never, REMOVED, |_| remove(&pins[1..]), is_there)?;
+    scene.tear("mark of a clsact filter removed", Leak::Never, CHANGED, |_| remove(&pins[1..]), is_there)?;
     is_as_it_was(&scene)
 }
 

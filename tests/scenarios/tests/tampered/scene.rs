@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use test_scenarios::{Probe, SOON, Setup, Stage, udp};
+use test_scenarios::{Probe, SOON, Setup, Stage, Unpin, detach_links, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, Node, Sniffer, UdpStream, wait_until};
 
@@ -128,25 +128,9 @@ pub(crate) fn errors(stage: &Stage, told: &str) -> usize {
     stage.daemon.log().lines().filter(|line| line.contains("ERROR") && line.contains(told)).count()
 }
 
-/// Detaches pinned links by force, as `bpftool link detach` does.
+/// Detaches pinned links; the pins stay.
 pub(crate) fn detach(stage: &Stage, pins: &[PathBuf]) -> Result<()> {
-    const SCRIPT: &str = "
-import ctypes, platform, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-number = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
-def bpf(command, attributes):
-    buffer = ctypes.create_string_buffer(attributes, 64)
-    result = libc.syscall(number, command, buffer, 64)
-    assert result >= 0, ctypes.get_errno()
-    return result
-for path in sys.argv[1:]:
-    text = ctypes.create_string_buffer(path.encode())
-    link = bpf(7, struct.pack('QII', ctypes.addressof(text), 0, 0))
-    bpf(34, struct.pack('I', link))
-";
-    let paths: Vec<String> = pins.iter().map(|path| path.display().to_string()).collect();
-    let words: Vec<&str> = ["python3", "-c", SCRIPT].into_iter().chain(paths.iter().map(String::as_str)).collect();
-    stage.world.host().run(&words)?.ok().map(drop)
+    detach_links(stage.world.host(), pins, Unpin::No)
 }
 
 pub(crate) fn remove(paths: &[PathBuf]) -> Result<()> {
