@@ -1,12 +1,12 @@
 //! One kill at a named point: the operation that leads there, the death, the life without a daemon, and the next daemon.
 
-use crate::kernel;
 use crate::report::Row;
 use crate::stage::{SOON, Stage, which};
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::{Change, EndState, State};
 use std::fs;
 use std::time::Duration;
+use test_faults::slots;
 use test_world::internet::WEB;
 use test_world::wait_until;
 
@@ -243,7 +243,7 @@ impl Stage {
         if self.hook == "clsact" {
             self.world.host().run(&["tc", "qdisc", "del", "dev", &self.b.device, "clsact"])?.ok()?;
         } else {
-            for link in kernel::links(self.daemon.pin_dir(), self.slot("b")?)? {
+            for link in slots::links(self.daemon.pin_dir(), self.slot("b")?)? {
                 fs::remove_file(link)?;
             }
         }
