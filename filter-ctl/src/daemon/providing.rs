@@ -242,7 +242,7 @@ pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
     }
     let known: BTreeSet<String> = provided.into_iter().map(|document| document.id).collect();
     let strays = with_provider(api, move |provider| provider.strays(&known)).await?;
-    for id in making.into_iter().map(|(id, _)| id).chain(strays) {
+    for id in making.into_iter().map(|(id, _)| id).chain(strays).collect::<BTreeSet<_>>() {
         tracing::warn!(id, "what the provider made for nobody is taken away");
         api.providing.ending.nobody_has_heard_of(&id);
     }

@@ -260,7 +260,12 @@ impl Client {
 
 /// The network configuration of a policy.
 pub(crate) fn network(policy: usize) -> Value {
-    json!({ "allowOut": [ALLOWED[policy].to_string()], "denyOut": ["0.0.0.0/0"] })
+    let mut allowed = vec![ALLOWED[policy].to_string()];
+    if policy == 2 {
+        // More than the first page of a policy has room for.
+        allowed.extend((0..200).map(|nth| format!("11.{nth}.0.1")));
+    }
+    json!({ "allowOut": allowed, "denyOut": ["0.0.0.0/0"] })
 }
 
 /// The policy that a network configuration is.
