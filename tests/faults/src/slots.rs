@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
 /// Slots that are looked at: more than these tests ever use.
-const SLOTS: u32 = 64;
+const SLOTS: u32 = 128;
 
 /// What is in a slot. A part that is missing is `None` or zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
