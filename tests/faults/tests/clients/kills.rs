@@ -83,29 +83,33 @@ fn what_was_acknowledged_holds_and_nothing_is_left() -> Result<()> {
     let mut stage = Stage::new("apikills", seed)?;
     let only = env::var("API_KILLS_ONLY").unwrap_or_default();
     let is_wanted = |point: &&str| only.is_empty() || only.split(',').any(|name| name == *point);
-    let rounds = number("API_KILLS_PER_POINT", 1)?;
-    let mut rows = Vec::new();
+    let (rounds, at_random) = (number("API_KILLS_PER_POINT", 1)?, number("API_KILLS_AT_RANDOM", 6)?);
     let points = OF_THE_API.iter().chain(POINTS).chain(ADOPTION).copied().filter(is_wanted);
-    for point in points {
-        rows.push(Row::of(point, rounds, || {
-            stage.kill_at(point, &mut random)?;
-            stage.verify(&mut random)
-        })?);
-    }
-    rows.push(Row::of(AT_RANDOM, number("API_KILLS_AT_RANDOM", 6)?, || {
-        stage.kill_at_random(&mut random)?;
-        stage.verify(&mut random)
-    })?);
     println!("{:<30} {:>5} {:>10} {:>6} {:>6} {:>12}", "point", "kills", "unanswered", "old", "new", "slowest");
-    for Row { point, kills, old, new, slowest } in &rows {
-        let (unanswered, slowest) = (old + new, format!("{:.0} ms", slowest.as_secs_f64() * 1_000.0));
-        println!("{point:<30} {kills:>5} {unanswered:>10} {old:>6} {new:>6} {slowest:>12}");
+    let mut kills = 0;
+    for (point, rounds) in points.map(|point| (point, rounds)).chain([(AT_RANDOM, at_random)]) {
+        let row = Row::of(point, rounds, || {
+            if point == AT_RANDOM {
+                stage.kill_at_random(&mut random)?
+            } else {
+                stage.kill_at(point, &mut random)?
+            }
+            stage.verify(&mut random)
+        })?;
+        row.print();
+        kills += row.kills;
     }
-    println!("{} kills", rows.iter().map(|row| row.kills).sum::<usize>());
+    println!("{kills} kills");
     stage.ends()
 }
 
 impl Row {
+    fn print(&self) {
+        let Row { point, kills, old, new, slowest } = self;
+        let (unanswered, slowest) = (old + new, format!("{:.0} ms", slowest.as_secs_f64() * 1_000.0));
+        println!("{point:<30} {kills:>5} {unanswered:>10} {old:>6} {new:>6} {slowest:>12}");
+    }
+
     fn of(point: &'static str, rounds: u64, mut kill: impl FnMut() -> Result<(Vec<Became>, Duration)>) -> Result<Row> {
         let mut row = Row { point, kills: 0, old: 0, new: 0, slowest: Duration::ZERO };
         for _ in 0..rounds {
