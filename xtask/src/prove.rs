@@ -94,6 +94,16 @@ const PROOFS: &[Proof] = &[
         },
     },
     Proof {
+        name: "api-kills",
+        shows: "a daemon killed under clients of the API, ten times at each fail point and a hundred times at random: what was acknowledged holds, and nothing is left",
+        command: || {
+            Tool::cargo("test")
+                .args(["--package", "test-faults", "--test", "clients", "kills::", "--", "--nocapture"])
+                .env("API_KILLS_PER_POINT", "10")
+                .env("API_KILLS_AT_RANDOM", "100")
+        },
+    },
+    Proof {
         name: "sidecar",
         shows: "a sidecar killed, frozen or out of descriptors, 120 times under load, lets nothing denied pass and is back within a second",
         command: || {

@@ -171,21 +171,30 @@ async fn provide(api: &Api, id: String, network: Network, body: Value, origin: O
     let noted = id.clone();
     api.with(move |node| note(node, noted)).await?;
     let ask = Ask { id: id.clone(), template: origin.template.clone(), settings: template.settings, body };
-    let made = match with_provider(api, move |provider| provider.create(&ask)).await {
-        Ok(made) => made,
-        Err(refusal) => {
+    let created = match with_provider(api, move |provider| Ok(provider.create(&ask))).await {
+        Ok(Err(error)) if leaves_nothing(&error) => {
             forget(api, &id).await?;
-            return Err(refusal);
+            return Err(error.into());
         }
+        created => created.and_then(|made| Ok(made?)),
     };
-    fail_point("provide.made");
-    match complete(api, &id, made, network, origin).await {
-        Ok(record) => Ok(record),
-        Err(refusal) => {
-            providing.ending.nobody_has_heard_of(&id);
-            sweep(api, &id).await;
-            Err(refusal)
-        }
+    let completed = match created {
+        Ok(made) => complete(api, &id, made, network, origin).await,
+        Err(refusal) => Err(refusal),
+    };
+    if completed.is_err() {
+        providing.ending.nobody_has_heard_of(&id);
+        sweep(api, &id).await;
+    }
+    completed
+}
+
+/// Whether nothing is left of a sandbox that could not be made, or only what is somebody else's.
+fn leaves_nothing(error: &filter_provider::Error) -> bool {
+    use filter_provider::Error;
+    match error {
+        Error::Half { first, .. } => matches!(**first, Error::Exists { .. }),
+        _ => true,
     }
 }
 
@@ -202,6 +211,7 @@ fn note(node: &mut Node, id: String) -> Result<(), Refusal> {
 
 /// Filters and starts what the provider has made.
 async fn complete(api: &Api, id: &str, made: Made, network: Network, origin: Origin) -> Result<Record, Refusal> {
+    fail_point("provide.made");
     let record = filter(api, document(id, &made, network), origin).await?;
     fail_point("provide.filtered");
     let started = id.to_owned();
@@ -247,7 +257,7 @@ pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
     }
     let known: BTreeSet<String> = provided.into_iter().map(|document| document.id).collect();
     let strays = with_provider(api, move |provider| provider.strays(&known)).await?;
-    for id in making.into_iter().map(|(id, _)| id).chain(strays) {
+    for id in making.into_iter().map(|(id, _)| id).chain(strays).collect::<BTreeSet<_>>() {
         tracing::warn!(id, "what the provider made for nobody is taken away");
         api.providing.ending.nobody_has_heard_of(&id);
     }

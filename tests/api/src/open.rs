@@ -28,10 +28,20 @@ impl Open {
     /// # Errors
     /// When a part of it does not start.
     pub fn with(name: &str, config: &str) -> Result<Open> {
-        let config = format!(
-            "api: {{ listen: \"127.0.0.1:{PORT}\", domain: sandbox.test }}\nresolvers: [\"{RESOLVER}\"]\n{config}"
-        );
-        let stage = Stage::with(name, &Setup { config: &config, ..Setup::default() })?;
+        Open::on(Stage::with(name, &Setup { config: &Open::config(config), ..Setup::default() })?)
+    }
+
+    /// An operator's configuration in which the daemon answers over TCP, with more of it.
+    #[must_use]
+    pub fn config(more: &str) -> String {
+        format!("api: {{ listen: \"127.0.0.1:{PORT}\", domain: sandbox.test }}\nresolvers: [\"{RESOLVER}\"]\n{more}")
+    }
+
+    /// A stage whose daemon runs with such a configuration.
+    ///
+    /// # Errors
+    /// When a part of it does not start.
+    pub fn on(stage: Stage) -> Result<Open> {
         let records = [("example.test", EXAMPLE), ("other.test", EXAMPLE), ("inside.test", INSIDE)];
         let resolver = stage.world.internet().dnsmasq(&[RESOLVER, IpAddr::from(GOOGLE)], &records)?;
         let stage = Stage { dnsmasq: Some(resolver), ..stage };

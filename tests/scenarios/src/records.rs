@@ -16,6 +16,7 @@ type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 const META: Table = TableDefinition::new("meta");
 const CURRENT: Table = TableDefinition::new("current");
 const PREPARED: Table = TableDefinition::new("prepared");
+const MAKING: Table = TableDefinition::new("making");
 
 /// How long a file that is being written may take to be whole.
 const WHOLE: Duration = Duration::from_secs(5);
@@ -32,14 +33,26 @@ impl Daemon {
     /// # Errors
     /// When there is no store, or it is not whole.
     pub fn records(&self) -> Result<BTreeMap<String, Value>> {
+        self.read(&[CURRENT, PREPARED])
+    }
+
+    /// The ids of the sandboxes that, by the disk, the provider is being asked for.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub fn making(&self) -> Result<Vec<String>> {
+        Ok(self.read(&[MAKING])?.into_keys().collect())
+    }
+
+    fn read(&self, tables: &[Table]) -> Result<BTreeMap<String, Value>> {
         let mut last = None;
         // A copy of what is just being written need not be whole.
-        let read = poll(WHOLE, || self.read_records().map_err(|error| last = Some(error)).ok());
+        let read = poll(WHOLE, || self.read_copy(tables).map_err(|error| last = Some(error)).ok());
         read.ok_or_else(|| last.take().unwrap_or_else(|| anyhow::anyhow!("no time to read")))
             .with_context(|| format!("cannot read {}", self.store().display()))
     }
 
-    fn read_records(&self) -> Result<BTreeMap<String, Value>> {
+    fn read_copy(&self, tables: &[Table]) -> Result<BTreeMap<String, Value>> {
         let bytes = fs::read(self.store())?;
         let copy = InMemoryBackend::new();
         copy.set_len(bytes.len() as u64)?;
@@ -47,8 +60,8 @@ impl Daemon {
         let database = Database::builder().create_with_backend(copy)?;
         let transaction = database.begin_read()?;
         let mut records = BTreeMap::new();
-        for table in [CURRENT, PREPARED] {
-            for entry in transaction.open_table(table)?.iter()? {
+        for table in tables {
+            for entry in transaction.open_table(*table)?.iter()? {
                 let (id, bytes) = entry?;
                 records.insert(id.value().to_owned(), serde_json::from_slice(bytes.value())?);
             }

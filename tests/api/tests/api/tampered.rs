@@ -46,7 +46,7 @@ fn a_namespace_or_a_device_that_somebody_deletes_is_marked_and_taken_away() -> R
                 _ => host.ip(&format!("link del {device}")).map(drop),
             }
         };
-        let is_marked = || open.stage.daemon.status(&made.id).is_ok_and(|status| status.state == State::Gone);
+        let is_marked = || open.stage.daemon.status(&made.id).is_ok_and(|status| status.state == State::Detached);
         let mut wire = open.stage.world.host().sniff("up0")?;
         within(&open, what, act, is_marked)?;
         ensure!(http(WEB).gets_through(&other.node, true)? && http(WEB_ELSEWHERE).is_rejected(&other.node)?);

@@ -1,11 +1,11 @@
 //! One kill at a named point: the operation that leads there, the death, the life without a daemon, and the next daemon.
 
-use crate::kernel;
 use crate::report::Row;
 use crate::stage::{SOON, Stage, which};
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::{Change, EndState, State};
 use std::time::Duration;
+use test_faults::slots;
 use test_scenarios::{Unpin, detach_links};
 use test_world::internet::WEB;
 use test_world::wait_until;
@@ -243,7 +243,7 @@ impl Stage {
         if self.hook == "clsact" {
             self.world.host().run(&["tc", "qdisc", "del", "dev", &self.b.device, "clsact"])?.ok()?;
         } else {
-            let links = kernel::links(self.daemon.pin_dir(), self.slot("b")?)?;
+            let links = slots::links(self.daemon.pin_dir(), self.slot("b")?)?;
             // A pin alone would be put back: the daemon holds the links.
             detach_links(self.world.host(), &links, Unpin::Yes)?;
         }

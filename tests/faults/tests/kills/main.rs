@@ -11,7 +11,6 @@
 
 mod flood;
 mod flow;
-mod kernel;
 mod kill;
 mod random;
 mod report;
@@ -21,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use kill::{Operation, POINTS};
 use random::Random;
 use report::Report;
-use stage::{Stage, with_fail_points};
+use stage::Stage;
 use std::collections::VecDeque;
 use std::env;
 use std::fs;
@@ -30,6 +29,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use test_faults::leaks::{KernelMemory, open_files, resident};
+use test_faults::{FAIL_POINT, OF_THE_API, with_fail_points};
 
 /// Denied packets a second that reach the filter of one sandbox, at least.
 const RATE: f64 = 10_000.0;
@@ -84,7 +84,8 @@ fn every_fail_point_is_killed_at() -> Result<()> {
         let parts: Vec<&str> = point.split(['{', '}']).collect();
         let (first, last) = (parts[0], parts[parts.len() - 1]);
         let is_it = |name: &str| name.starts_with(first) && name.ends_with(last);
-        ensure!(POINTS.iter().any(|(name, _)| is_it(name)), "nothing leads to {point}");
+        let names = POINTS.iter().map(|(name, _)| name).chain(OF_THE_API);
+        ensure!(names.into_iter().any(|name| is_it(name)), "nothing leads to {point}");
     }
     Ok(())
 }
@@ -95,7 +96,7 @@ fn an_ordinary_build_has_no_fail_points() -> Result<()> {
     let ordinary = faults.ancestors().nth(3).context("it lies below the target directory")?.join("debug/filter-ctl");
     let has_them = |path: &Path| -> Result<bool> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(bytes.windows(stage::VARIABLE.len()).any(|window| window == stage::VARIABLE.as_bytes()))
+        Ok(bytes.windows(FAIL_POINT.len()).any(|window| window == FAIL_POINT.as_bytes()))
     };
     ensure!(has_them(&faults)? && !has_them(&ordinary)?);
     Ok(())

@@ -2,12 +2,10 @@
 
 use crate::flood::{Flood, Witness};
 use crate::flow::Flow;
-use crate::kernel::{self, Slot};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use filter_ctl::api::{SandboxStatus, State};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -18,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use test_faults::leaks::{Scope, Snapshot};
+use test_faults::slots::{self, Slot};
+use test_faults::{FAIL_POINT, with_fail_points};
 use test_scenarios::{Daemon, Ended, document};
 use test_world::internet::{WEB, WEB_ELSEWHERE, WEB_NEIGHBOUR};
 use test_world::{Node, Sandbox, UdpEcho, World, poll, wait_until};
@@ -32,9 +32,6 @@ const RATE_B: u64 = 3_000;
 const ECHO: u16 = 9000;
 /// Port towards which a stranger sends.
 const STRANGE: u16 = 7777;
-/// In the environment of the daemon: the file that names the fail point.
-pub(crate) const VARIABLE: &str = "SANDBOX_FILTER_FAIL_POINT";
-
 /// Two sandboxes under load. `a` stays attached and changes between two policies; `b` comes and goes.
 pub(crate) struct Stage {
     /// How its daemon attaches: `tcx` or `clsact`.
@@ -67,7 +64,7 @@ impl Stage {
         let arm = world.dir().join("fail-point");
         let daemon = Daemon::prepare(&world, "daemon", &format!("hook: {hook}\n"))?.with_program(
             &with_fail_points()?,
-            VARIABLE,
+            FAIL_POINT,
             &arm,
         );
         let echo = world.internet().udp_echo(ECHO)?;
@@ -201,9 +198,9 @@ impl Stage {
 
     /// A new daemon takes over. Tells whether it left the kernel as it was.
     pub(crate) fn takes_over(&mut self) -> Result<bool> {
-        let before = kernel::slots(self.daemon.pin_dir())?;
+        let before = slots::slots(self.daemon.pin_dir())?;
         self.daemon.begin()?;
-        Ok(kernel::slots(self.daemon.pin_dir())? == before)
+        Ok(slots::slots(self.daemon.pin_dir())? == before)
     }
 
     /// Strangers' packets that have reached `a` since the last call.
@@ -214,7 +211,7 @@ impl Stage {
     /// What the daemon says, what is on disk and what the kernel holds are the same, and nothing is there that nobody knows.
     /// Tells how each sandbox is.
     pub(crate) fn agrees(&self) -> Result<BTreeMap<String, SandboxStatus>> {
-        let slots = kernel::slots(self.daemon.pin_dir())?;
+        let slots = slots::slots(self.daemon.pin_dir())?;
         let mut known = BTreeMap::new();
         for status in self.daemon.list()? {
             if status.state != State::Detached {
@@ -305,17 +302,6 @@ impl Stage {
 pub(crate) fn which(status: &SandboxStatus) -> usize {
     let text = serde_json::to_string(&status.document).unwrap_or_default();
     usize::from(text.contains("192.0.2.10"))
-}
-
-/// The command with its fail points, which `cargo xtask build --fail-points` puts beside the ordinary one.
-pub(crate) fn with_fail_points() -> Result<PathBuf> {
-    let test = env::current_exe().context("the test does not know where it is")?;
-    let target = test.ancestors().nth(3).context("the test lies in no target directory")?;
-    let path = target.join("faults/debug/filter-ctl");
-    if !path.exists() {
-        bail!("there is no {}: cargo xtask build --fail-points", path.display());
-    }
-    Ok(path)
 }
 
 fn scope(world: &World, daemon: &Daemon) -> Scope {

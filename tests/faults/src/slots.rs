@@ -9,38 +9,42 @@ use std::fs;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
-/// Slots that are looked at: more than the test ever uses.
-const SLOTS: u32 = 16;
+/// Slots that are looked at: more than these tests ever use.
+const SLOTS: u32 = 128;
 
 /// What is in a slot. A part that is missing is `None` or zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub struct Slot {
     /// Number of the attachment.
-    pub(crate) incarnation: Option<u32>,
+    pub incarnation: Option<u32>,
     /// Whether nothing passes.
-    pub(crate) sealed: bool,
+    pub sealed: bool,
     /// Prefixes that may open connections to the sandbox.
-    pub(crate) inbound: u16,
+    pub inbound: u16,
     /// Generation of the policy.
-    pub(crate) generation: Option<u32>,
+    pub generation: Option<u32>,
     /// Whether there are counters.
-    pub(crate) counters: bool,
+    pub counters: bool,
     /// Whether there is a flow table.
-    pub(crate) flows: bool,
+    pub flows: bool,
     /// Pinned links.
-    pub(crate) links: usize,
+    pub links: usize,
 }
 
 impl Slot {
     /// Whether nothing is missing.
-    pub(crate) fn is_whole(&self) -> bool {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         let is_followed = self.flows || self.inbound == 0;
         self.incarnation.is_some() && self.generation.is_some() && self.counters && is_followed && self.links == 2
     }
 }
 
 /// All slots that hold something.
-pub(crate) fn slots(pin_dir: &Path) -> Result<BTreeMap<u32, Slot>> {
+///
+/// # Errors
+/// When what is pinned cannot be read.
+pub fn slots(pin_dir: &Path) -> Result<BTreeMap<u32, Slot>> {
     let root = pin_dir.join(format!("abi-{VERSION}"));
     let maps = Maps::open(&root)?;
     let mut found = BTreeMap::new();
@@ -54,7 +58,10 @@ pub(crate) fn slots(pin_dir: &Path) -> Result<BTreeMap<u32, Slot>> {
 }
 
 /// The pinned links of a slot.
-pub(crate) fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn links(pin_dir: &Path, slot: u32) -> Result<Vec<PathBuf>> {
     let directory = pin_dir.join(format!("abi-{VERSION}/links"));
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
     let prefix = format!("{slot}-");
