@@ -5,9 +5,10 @@ use crate::times::{LIMIT, note};
 use anyhow::{Context, Result, ensure};
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{Change, State};
+use nix::sys::signal::Signal;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
-use test_scenarios::{Setup, Stage, document, http, udp};
+use test_scenarios::{SOON, Setup, Stage, document, http, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6_NEIGHBOUR};
 use test_world::{Node, wait_until};
 
@@ -40,12 +41,17 @@ fn a_device_of_the_same_name_or_index_is_another() -> Result<()> {
             let (a, host) = (&stage.a, stage.world.host());
             let (inside, mac, gateway) = (a.name(), &a.mac, &a.gateway_mac);
             let index = if same_index { format!("index {} ", index(host, "veth-a")?) } else { String::new() };
+            // Nobody looks in between: what is there then has the name and the index that the other had.
+            if same_index {
+                stage.daemon.signal(Signal::SIGSTOP)?;
+            }
             let began = Instant::now();
             host.ip_batch(&format!(
                 "link del veth-a\nlink add veth-a {index}address {gateway} type veth peer name eth0 address {mac} netns {inside}\n\
                  address add {}/30 dev veth-a\nlink set veth-a up\n",
                 a.gateway4
             ))?;
+            stage.daemon.signal(Signal::SIGCONT)?;
             let what = if same_index { "veth of the same name and index" } else { "veth of the same name" };
             is_marked(&stage, &format!("{what} ({hook})"), began)?;
             a.ip_batch(&format!(
@@ -81,7 +87,7 @@ fn a_namespace_that_is_deleted() -> Result<()> {
         let document =
             document(a, POLICY).replace("interface: veth-a", &format!("interface: veth7, netns: {}", rack.name()));
         stage.daemon.apply(&document)?;
-        let began = Instant::now();
+        stage.daemon.signal(Signal::SIGSTOP)?;
         let host = stage.world.host();
         host.run(&["ip", "netns", "del", rack.name()])?.ok()?;
         // The kernel gives the number of a namespace again as soon as it is free, and to the next that asks.
@@ -100,7 +106,10 @@ fn a_namespace_that_is_deleted() -> Result<()> {
         for name in &others {
             host.run(&["ip", "netns", "del", name])?.ok()?;
         }
-        make(far.name()).or_else(|_| rack.ip("link set lo up").map(drop))?;
+        // The far end of the old device goes with it, which takes the kernel a while.
+        ensure!(wait_until(SOON, || make(far.name()).is_ok()), "no new device");
+        let began = Instant::now();
+        stage.daemon.signal(Signal::SIGCONT)?;
         is_marked(&stage, &format!("namespace deleted and made anew, same inode: {same} ({hook})"), began)?;
         ensure!(stage.daemon.apply(&document)?[0].change == Change::Created);
     }
