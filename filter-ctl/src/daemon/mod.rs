@@ -40,7 +40,6 @@ mod turns;
 mod upkeep;
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
@@ -72,7 +71,6 @@ pub struct Options {
 /// When it cannot start; the message says what is missing and what to do.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config = config::read(&options.config, options.config_required)?;
-    more_descriptors();
     let _lock = lock::state_dir(&options.state_dir)?;
     // From here on a signal waits until what was begun is done, so that the socket is removed whenever it comes.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -85,14 +83,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let served = serve(listener, config, &options, reload, stop).await;
     server::unbind(&options.socket);
     served
-}
-
-/// Takes all the descriptors that it may have: each connection of the API is one, and each map that is being changed is two.
-fn more_descriptors() {
-    let limits = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }) {
-        tracing::warn!(%error, "the daemon has few descriptors");
-    }
 }
 
 /// Takes over what an earlier daemon left, and answers until it is told to stop.
