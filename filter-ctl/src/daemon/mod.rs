@@ -3,6 +3,7 @@
 //! One thread at a time changes anything: every request takes the node for as long as it works on it. What
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
+mod adopt;
 mod api;
 mod apply;
 mod attachment;
@@ -38,6 +39,7 @@ mod tokens;
 mod totals;
 mod turns;
 mod upkeep;
+mod watch;
 
 use anyhow::Context;
 use std::path::PathBuf;
@@ -112,7 +114,7 @@ async fn serve(
     let settings = Arc::new(config.api.clone().unwrap_or_default());
     let limits = live::Live::new(config.operator.limits.clone());
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
-    reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
+    adopt::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     for collision in marks::collisions(ours)? {
         tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);
     }
@@ -127,9 +129,9 @@ async fn serve(
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
     events::pump(kernel_events, names.clone(), news.clone(), full);
     events::follow(denied, names, news.clone());
-    tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
-    tokio::spawn(reconcile::watch_links(node.clone(), links));
-    tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
+    tokio::spawn(watch::watch(node.clone(), notices, unfollowed));
+    tokio::spawn(watch::watch_links(node.clone(), links));
+    tokio::spawn(watch::keep_sidecar(node.clone(), ended));
     let applies = apply::Queue::new(counted.clone());
     let api =
         api::Api { node: node.clone(), applies, news, keys, tokens, proxies, providing, settings, limits, counted };
