@@ -11,7 +11,7 @@ use crate::daemon::providing::{self, Place};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use filter_policy::{Document, Network, validate_network};
+use filter_policy::{Document, Network, SandboxId, validate_network};
 use serde_json::Value;
 
 /// The longest that a sandbox may live, in seconds: ten years.
@@ -84,6 +84,9 @@ async fn create(api: Api, caller: Caller, request: Request, version: Version) ->
         return Err(Fault::new(StatusCode::FORBIDDEN, "attach, addresses and sandboxID need an operator's key"));
     }
     let id = match asked.id.take() {
+        Some(id) if SandboxId::parse(&id).is_none() => {
+            return Err(Fault::new(StatusCode::BAD_REQUEST, "Invalid sandbox ID"));
+        }
         Some(id) => id,
         None => providing::new_id().map_err(crate::daemon::refusal::Refusal::from)?,
     };

@@ -67,6 +67,9 @@ fn a_key_sees_what_it_has_created_and_places_nothing() -> Result<()> {
     let place = Request::new("POST", "/v2/sandboxes").json(&at(a, &json!({})));
     let reply = open.send(&place.clone().key(&open.key))?;
     ensure!(reply.status == 403, "{reply:?}");
+    let named = Request::new("POST", "/v2/sandboxes").json(&json!({ "sandboxID": "A-B", "templateID": "base" }));
+    let reply = open.send(&named.key(&open.operator))?;
+    ensure!(reply.status == 400 && reply.message()? == "Invalid sandbox ID", "{reply:?}");
     ensure!(open.send(&place.key(&open.operator))?.status == 201);
     for request in [
         Request::new("GET", "/sandboxes/a"),
