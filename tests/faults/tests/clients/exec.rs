@@ -193,6 +193,29 @@ fn a_command_that_fails_is_told_of_and_leaves_nothing() -> Result<()> {
 }
 
 #[test]
+fn an_id_that_is_taken_is_not_asked_for_again() -> Result<()> {
+    let stage = Commanded::new("exectwice")?;
+    let body = json!({ "templateID": "base", "sandboxID": "fxtwice" });
+    let create = Request::new("POST", "/v2/sandboxes").key(&stage.open.operator).json(&body);
+    // While the first is being made, and after.
+    stage.says("slow-create", "")?;
+    let first = thread::scope(|scope| {
+        let first = scope.spawn(|| stage.open.send(&create));
+        let second = wait_until(SOON, || !stage.calls().is_empty()).then(|| stage.open.send(&create));
+        stage.unsays("slow-create")?;
+        let second = second.context("the command is not called")??;
+        ensure!(second.status == 409, "{second:?}");
+        first.join().expect("no panic in a call")
+    })?;
+    let node = stage.open.stage.world.adopt("fx-fxtwice")?;
+    let third = stage.open.send(&create)?;
+    ensure!(first.status == 201 && third.status == 409, "{first:?}, {third:?}");
+    ensure!(stage.calls() == ["create fxtwice"], "{:?}", stage.calls());
+    ensure!(wait_until(SOON, || reaches(&node).is_ok_and(|reached| reached)), "the first one has suffered");
+    Ok(())
+}
+
+#[test]
 fn a_slow_command_holds_nobody_else_up() -> Result<()> {
     let stage = Commanded::new("execslow")?;
     let (a, open) = (&stage.open.stage.a, &stage.open);
