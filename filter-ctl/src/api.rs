@@ -8,19 +8,24 @@
 //! | `GET /v1/sandboxes/{id}` | | 200 [`SandboxStatus`] |
 //! | `DELETE /v1/sandboxes/{id}` | | 200 [`Ended`]: sealed |
 //! | `POST /v1/sandboxes/{id}/detach` | | 200 [`Ended`]: detached |
+//! | `GET /v1/sandboxes/{id}/denials?sinceMs={ms}` | | 200 [`Denials`]: those since then (milliseconds since 1970), or all that are kept |
 //! | `POST /v1/slots/{slot}/detach` | | 200 [`Ended`]: hooks that no record knows are detached |
 //! | `POST /v1/sandboxes/{id}/explain` | [`ExplainRequest`] | 200 [`Explanation`] |
 //! | `GET /v1/keys` | | 200 list of [`Key`], without their text |
 //! | `POST /v1/keys` | [`NewKey`] | 200 [`Key`]: its text is told here and never again |
 //! | `DELETE /v1/keys/{id}` | | 200 [`Key`]: revoked |
-//! | `GET /v1/events?id={id}` | | 200, one [`DenyEvent`] or [`Missed`] a line as they happen (`application/x-ndjson`) |
+//! | `GET /v1/events?id={id}` | | 200, one [`Line`] a line as they happen (`application/x-ndjson`) |
 //!
 //! Every other answer has an [`ErrorReply`]: 400 (the request is at fault), 404 (no such sandbox), 409 (in the way of
 //! another), 500 (the kernel or the store refused). A request that fails changes nothing.
 
+mod denials;
 mod explain;
+mod notice;
 
+pub use denials::{Denial, Denials};
 pub use explain::{ExplainRequest, Explanation, NameExplanation, Protocol};
+pub use notice::{Line, Notice, NoticeKind};
 
 use filter_policy::{Document, Lines, Problem};
 use serde::{Deserialize, Serialize};
@@ -198,10 +203,32 @@ pub struct SandboxStatus {
     /// Resolvers that it asked in vain since the daemon started: denied packets to port 53, a few of them.
     #[serde(default)]
     pub denied_resolvers: Vec<IpAddr>,
+    /// How it was asked for, if by the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// When it was created, seconds since 1970.
     pub created: u64,
     /// When it was last changed, seconds since 1970.
     pub updated: u64,
+}
+
+/// How a sandbox was asked for by the API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Id of the key whose it is; none: the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its template.
+    pub template: String,
+    /// Whether the provider has made it.
+    pub provided: bool,
+    /// When it ends by itself, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
+    /// What the one who asked has written down about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// How a sandbox is.
@@ -213,7 +240,7 @@ pub enum State {
     /// It was deleted; its device is shut.
     Sealed,
     /// Its device has vanished; apply the document again when there is a new one.
-    Gone,
+    Detached,
 }
 
 /// A sandbox's counters.

@@ -301,6 +301,29 @@ fn the_example_configuration_is_accepted() {
 }
 
 #[test]
+fn a_configuration_is_printed_and_checked() {
+    let place = Place::with(&[("bad.yaml", "nameserver: [8.8.8.8]\n"), ("marks.yaml", "marks: { own: 0 }\n")]);
+    let printed = place.run("config print");
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    assert_eq!(
+        printed.stdout,
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/config.yaml")).unwrap()
+    );
+    fs::write(place.path().join("good.yaml"), &printed.stdout).unwrap();
+    assert_eq!(place.run("config check good.yaml"), seen(0, "ok  good.yaml\n", ""));
+    let json: serde_json::Value = serde_json::from_str(&place.run("config check good.yaml --json").stdout).unwrap();
+    assert_eq!(json["file"], "good.yaml");
+    for (file, says) in
+        [("bad.yaml", "nameserver"), ("marks.yaml", "marks: own and capture"), ("none.yaml", "cannot read")]
+    {
+        let refused = place.run(&format!("config check {file}"));
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{file}");
+        assert!(refused.stderr.contains(file) && refused.stderr.contains(says), "{}", refused.stderr);
+        assert!(refused.stderr.contains("hint: filter-ctl config print"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_are_made() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -33,7 +33,9 @@ impl Dataplane {
         let prepared = self.shared.prepare(slot, None, policy)?;
         let built = started.elapsed();
         self.shared.switch(&[(slot, &prepared)]).into_iter().collect::<Result<(), Error>>()?;
-        Ok(Switched { built, confirmed: started.elapsed().saturating_sub(built) })
+        let confirmed = started.elapsed().saturating_sub(built);
+        self.shared.retire(std::iter::once(prepared));
+        Ok(Switched { built, confirmed })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bridges with sandboxes at their ports: what a port's program hands over is given to its socket by a program of the bridge device.
 
-use crate::hook::{Hook, Spot};
+use crate::hook::{self, Hook, Spot};
 use crate::{Attachment, Dataplane, Device, DeviceError, Error, Namespace, Place, explain, instance, netlink};
 use filter_policy::NetnsRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,32 +48,39 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Attaches again what somebody has removed from bridges that are still there.
+    /// Attaches again what somebody has removed from bridges that are still there; tells their names.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn mend_bridges(&mut self) -> Result<(), Error> {
+    pub fn mend_bridges(&mut self) -> Result<Vec<String>, Error> {
+        let mut mended = Vec::new();
         let devices: Vec<Device> = self.bridges.values().map(|bridge| bridge.device.clone()).collect();
         for device in devices {
-            let spot = Spot { pins: &self.pins, place: place_of(&device), hook: Hook::FromBridge };
-            if spot.state()? != Attachment::Whole && find(device.netns.as_ref(), device.ifindex).is_ok() {
+            if !self.is_whole(&device)? && find(device.netns.as_ref(), device.ifindex).is_ok() {
                 tracing::error!(device = device.name, "somebody has removed a link of the filter from a bridge");
                 self.hook_up_bridge(&device, false)?;
+                mended.push(device.name);
             }
         }
-        Ok(())
+        Ok(mended)
     }
 
     /// Makes sure that the program is there; one that an earlier daemon has attached is replaced.
     fn hook_up_bridge(&mut self, device: &Device, adopts: bool) -> Result<(), Error> {
         let place = place_of(device);
+        let is_whole = self.is_whole(device)?;
         let spot = Spot { pins: &self.pins, place, hook: Hook::FromBridge };
         let program = instance(&mut self.instances, &self.pins, place.netns_inode)?.program(Hook::FromBridge);
-        if spot.state()? == Attachment::Whole {
+        if is_whole {
             return if adopts { spot.adopt(program).map(drop) } else { Ok(()) };
         }
-        spot.detach()?;
-        spot.attach(self.kind, program, device)
+        spot.mend(spot.kind()?.unwrap_or(self.kind), program, device)
+    }
+
+    fn is_whole(&self, device: &Device) -> Result<bool, Error> {
+        let spot = Spot { pins: &self.pins, place: place_of(device), hook: Hook::FromBridge };
+        let ours = |hook| Some(self.instances.get(&device.netns_inode)?.program_id(hook));
+        Ok(hook::attachment(&[spot], ours)? == Attachment::Whole)
     }
 }
 

@@ -5,13 +5,14 @@
 use crate::cgroup::Cgroup;
 use crate::error::chain;
 use crate::instance::load_apart;
-use crate::{Dataplane, Error, Marks};
+use crate::links::{self, Key, Link};
+use crate::{Dataplane, Error, Marks, Place};
 use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr};
 use filter_core::abi::{self, SandboxConfig};
 use filter_policy::names::NamePattern;
-use filter_policy::{Entry, Operator, Policy, compile};
+use filter_policy::{Compiled, Entry, Operator, Policy, compile};
 use ipnet::IpNet;
 use std::fs::{self, File};
 use std::io;
@@ -32,6 +33,20 @@ pub struct Dials<'a> {
     pub marks: Marks,
 }
 
+impl Dials<'_> {
+    /// The policy of what is dialled: all that is not protected.
+    fn contents(&self) -> (SandboxConfig, Compiled) {
+        let Dials { resolvers, opened, marks } = self;
+        let any = Entry { value: NamePattern::Any, text: String::new(), index: 0 };
+        // With a name in it, a policy allows the resolvers.
+        let policy = Policy { names: vec![any], ..Policy::default() };
+        let operator =
+            Operator { open_ranges: opened.to_vec(), nameservers: resolvers.to_vec(), ..Operator::default() };
+        let config = SandboxConfig { own_mark: marks.own, mark_mask: marks.mask, ..SandboxConfig::EMPTY };
+        (config, compile(&policy, &operator, 1))
+    }
+}
+
 impl Dataplane {
     /// From now on this process, and those that it starts, dial nothing else. Does nothing when it was called before.
     ///
@@ -49,16 +64,22 @@ impl Dataplane {
         Ok(())
     }
 
-    /// The policy of what is dialled: all that is not protected.
-    fn fill_dials(&mut self, Dials { resolvers, opened, marks }: &Dials<'_>) -> Result<(), Error> {
-        let any = Entry { value: NamePattern::Any, text: String::new(), index: 0 };
-        // With a name in it, a policy allows the resolvers.
-        let policy = Policy { names: vec![any], ..Policy::default() };
-        let operator =
-            Operator { open_ranges: opened.to_vec(), nameservers: resolvers.to_vec(), ..Operator::default() };
-        let config = SandboxConfig { own_mark: marks.own, mark_mask: marks.mask, ..SandboxConfig::EMPTY };
+    /// From one instant on what [`Self::guard`] guards dials this. Without a guard nothing changes.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old ones hold then.
+    pub fn guard_anew(&mut self, dials: &Dials<'_>) -> Result<(), Error> {
+        if self.guard.is_none() {
+            return Ok(());
+        }
+        let (config, policy) = dials.contents();
+        self.update(abi::DIALS, &config, &policy)
+    }
+
+    fn fill_dials(&mut self, dials: &Dials<'_>) -> Result<(), Error> {
+        let (config, policy) = dials.contents();
         self.shared.clear(&self.pins, abi::DIALS)?;
-        let contents = self.shared.contents(&config, &compile(&policy, &operator, 1))?;
+        let contents = self.shared.contents(&config, &policy)?;
         self.shared.fill(&[(abi::DIALS, &contents)]).into_iter().collect()
     }
 
@@ -67,14 +88,42 @@ impl Dataplane {
         for name in [MARKS].into_iter().chain(JUDGES) {
             let link = attach(&mut ebpf, name, cgroup)?;
             let pin = self.pins.dials(name);
+            self.pins.links.let_go(key(name));
             match fs::remove_file(&pin) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", pin)(error)),
                 _ => {}
             }
             link.pin(&pin).map_err(|error| refused(&error))?;
+            self.pins.links.hold(key(name), &pin).map_err(links::failed(&pin))?;
         }
         Ok(())
     }
+
+    /// Binds the sidecar again where somebody has taken a program off, and pins again what somebody has unpinned.
+    pub(crate) fn mend_guard(&self) -> Result<(), Error> {
+        let Some(cgroup) = &self.guard else { return Ok(()) };
+        for name in [MARKS].into_iter().chain(JUDGES) {
+            let pin = self.pins.dials(name);
+            let state = || self.pins.links.state(key(name), &pin).map_err(links::failed(&pin));
+            if state()? == Some(Link::Changed) {
+                tracing::error!(name, "somebody has unpinned what binds the sidecar; it is pinned again");
+                self.pins.links.pin_again(key(name), &pin).map_err(links::failed(&pin))?;
+            }
+            if state()? != Some(Link::Whole) {
+                tracing::error!(
+                    name,
+                    "somebody has removed what binds the sidecar: it was not bound since; it is again"
+                );
+                return self.attach_dials(&cgroup.open()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No slot and no device is the sidecar's.
+fn key(name: &'static str) -> Key {
+    (Place { slot: abi::DIALS, netns_inode: 0, ifindex: 0 }, name)
 }
 
 fn attach(ebpf: &mut Ebpf, name: &str, cgroup: &File) -> Result<FdLink, Error> {

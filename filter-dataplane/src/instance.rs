@@ -1,12 +1,13 @@
 //! One loaded program per network namespace: an interface index means something only there.
 
-use crate::hook::{Hook, Spot};
+use crate::hook::{self, Hook, Spot, State};
+use crate::kept::Kept;
 use crate::kernel_types::{self, KernelTypes};
 use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
 use crate::shared::SHARED;
-use crate::{Attachment, Device, Error, HookKind, Place};
+use crate::{Device, Error, HookKind, Place, return_memory};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
@@ -29,16 +30,22 @@ pub(crate) const LOOPBACK: u32 = 1;
 pub(crate) struct Instance {
     /// In the order of [`Hook::EVERYWHERE`].
     programs: [SchedClassifier; 3],
+    /// Their ids, in the same order.
+    ids: [u32; 3],
     slots: Array<MapData, Pod<SlotEntry>>,
     overflow: HashMap<MapData, u32, Pod<SlotEntry>>,
     living: Living,
     assigned: BTreeSet<u32>,
+    /// The pins of its maps.
+    pub(crate) kept: Kept,
 }
 
 impl Instance {
     /// Loads the program for a namespace, with the maps that are pinned for it or new ones.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Instance, Error> {
-        Ok(Instance::load_object(OBJECT, pins, netns_inode)?.0)
+        let instance = Instance::load_object(OBJECT, pins, netns_inode)?.0;
+        return_memory();
+        Ok(instance)
     }
 
     /// [`Self::load`] of the program that records.
@@ -68,8 +75,10 @@ impl Instance {
         let overflow = take::<HashMap<MapData, u32, Pod<SlotEntry>>>(&mut ebpf, "OVERFLOW")?;
         let assigned = read_assigned(&slots, &overflow)?;
         let [a, b, c] = Hook::EVERYWHERE.map(|hook| loaded(&mut ebpf, hook));
-        let programs = [a?, b?, c?];
-        let mut instance = Instance { programs, slots, overflow, living, assigned };
+        let [(a, a_id), (b, b_id), (c, c_id)] = [a?, b?, c?];
+        let (programs, ids) = ([a, b, c], [a_id, b_id, c_id]);
+        let kept = Kept::find(OWN.map(|name| own.join(name)))?;
+        let mut instance = Instance { programs, ids, slots, overflow, living, assigned, kept };
         // A daemon that died while it explained has left its shadow here.
         instance.release(LOOPBACK)?;
         Ok((instance, ebpf))
@@ -77,8 +86,12 @@ impl Instance {
 
     /// The loaded program of a hook.
     pub(crate) fn program(&mut self, hook: Hook) -> &mut SchedClassifier {
-        let at = Hook::EVERYWHERE.iter().position(|one| *one == hook).expect("all hooks are there");
-        &mut self.programs[at]
+        &mut self.programs[place(hook)]
+    }
+
+    /// The id of the loaded program of a hook.
+    pub(crate) fn program_id(&self, hook: Hook) -> u32 {
+        self.ids[place(hook)]
     }
 
     /// Makes packets of a device belong to a slot.
@@ -126,9 +139,10 @@ impl Instance {
         let spots = Hook::ALL.map(|hook| Spot { pins, place, hook });
         let kinds = spots.iter().map(Spot::kind).collect::<Result<Vec<_>, _>>()?;
         let kind = kinds.into_iter().flatten().next().unwrap_or(kind);
-        for spot in spots {
-            if spot.state()? == Attachment::Torn {
-                spot.attach(kind, self.program(spot.hook), device)?;
+        let states = hook::states(&spots, |hook| Some(self.program_id(hook)))?;
+        for (spot, state) in spots.iter().zip(states) {
+            if state != State::Whole {
+                spot.mend(kind, self.program(spot.hook), device)?;
             }
         }
         Ok(())
@@ -150,6 +164,10 @@ impl Instance {
     pub(crate) fn living(&mut self) -> &mut Living {
         &mut self.living
     }
+}
+
+fn place(hook: Hook) -> usize {
+    Hook::EVERYWHERE.iter().position(|one| *one == hook).expect("all hooks are there")
 }
 
 /// Loads the programs, and the maps that are pinned or new ones.
@@ -209,10 +227,11 @@ fn classifier(ebpf: &mut Ebpf, hook: Hook) -> &mut SchedClassifier {
     program.try_into().expect("the program is a classifier")
 }
 
-/// A handle to a loaded program that does not keep what it was loaded from.
-fn loaded(ebpf: &mut Ebpf, hook: Hook) -> Result<SchedClassifier, Error> {
+/// A handle to a loaded program that does not keep what it was loaded from, and the id of the program.
+fn loaded(ebpf: &mut Ebpf, hook: Hook) -> Result<(SchedClassifier, u32), Error> {
     let info = classifier(ebpf, hook).info()?;
-    Ok(SchedClassifier::from_program_info(info, hook.program().into())?)
+    let id = info.id();
+    Ok((SchedClassifier::from_program_info(info, hook.program().into())?, id))
 }
 
 pub(crate) fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {

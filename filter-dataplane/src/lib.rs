@@ -22,7 +22,9 @@ mod flows;
 mod guard;
 mod hook;
 mod instance;
+mod kept;
 mod kernel_types;
+mod links;
 mod listeners;
 mod living;
 mod log;
@@ -58,6 +60,7 @@ pub use explain::{Judgement, Outcome};
 pub use fail_point::fail_point;
 pub use guard::Dials;
 pub use hook::HookKind;
+pub use links::LinkWatch;
 pub use listeners::Marks;
 pub use many::{ToAttach, ToUpdate};
 pub use namespace::Namespace;
@@ -65,15 +68,16 @@ pub use notices::{Changes, Notices, Watcher};
 #[cfg(feature = "record")]
 pub use record::Records;
 pub use survey::{Change, Gateway, Survey};
-pub use sys::{close_on_exec, end_with_this_thread, use_one_heap};
+pub use sys::{close_on_exec, end_with_this_thread, return_memory, use_one_heap};
 
 use crate::bridges::Bridges;
 use crate::cgroup::Cgroup;
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
+use crate::kept::Kept;
 use crate::pins::Pins;
 use crate::routes::Routes;
-use crate::shared::Shared;
+use crate::shared::{SHARED, Shared};
 use filter_core::abi::{self, MAX_SANDBOXES, SandboxConfig};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -97,8 +101,12 @@ pub enum Attachment {
     Whole,
     /// Their device is gone.
     Gone,
-    /// Somebody has removed one of them.
+    /// They are on their device, but somebody has removed the pin of one or given it another program.
+    Changed,
+    /// Somebody has taken one of them off; the device is the one that it was.
     Torn,
+    /// None of them is on the device, if the one with its index is the same: another may have come in its place.
+    Bare,
 }
 
 /// What the kernel enforces in a slot.
@@ -136,6 +144,10 @@ pub struct Dataplane {
     routes: Routes,
     guard: Option<Cgroup>,
     kind: HookKind,
+    /// The pins of the maps that all share.
+    maps: Kept,
+    /// The namespace whose pins were looked at last.
+    looked_at: u64,
 }
 
 impl Dataplane {
@@ -160,6 +172,7 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
+        let maps = Kept::find(SHARED.map(|name| pins.map(name)))?;
         Ok(Dataplane {
             pins,
             shared,
@@ -169,6 +182,8 @@ impl Dataplane {
             routes: Routes::new(),
             guard: None,
             kind,
+            maps,
+            looked_at: 0,
         })
     }
 
@@ -209,13 +224,15 @@ impl Dataplane {
     /// # Errors
     /// When a pinned link cannot be read.
     pub fn attachment(&self, place: Place) -> Result<Attachment, Error> {
-        for hook in Hook::ALL {
-            let state = Spot { pins: &self.pins, place, hook }.state()?;
-            if state != Attachment::Whole {
-                return Ok(state);
-            }
-        }
-        Ok(Attachment::Whole)
+        let spots = Hook::ALL.map(|hook| Spot { pins: &self.pins, place, hook });
+        let instance = self.instances.get(&place.netns_inode);
+        hook::attachment(&spots, |hook| instance.map(|instance| instance.program_id(hook)))
+    }
+
+    /// What looks at the links that are held, at any time.
+    #[must_use]
+    pub fn watch_links(&self) -> LinkWatch {
+        self.pins.links.watch()
     }
 
     /// How an attachment is hooked: as it was made, or as it would be.

@@ -128,9 +128,20 @@ impl Dataplane {
         let changes = sandboxes.iter().zip(&made);
         let changes: Vec<_> = changes.filter_map(|(one, made)| Some((one.slot, made.as_ref().ok()?))).collect();
         let mut switched = self.shared.switch(&changes).into_iter();
-        made.into_iter()
-            .map(|made| made.and_then(|_| switched.next().expect("an outcome for each that was made")))
-            .collect()
+        let mut prepared = Vec::with_capacity(changes.len());
+        let outcomes = made.into_iter().map(|made| {
+            prepared.push(made?);
+            switched.next().expect("an outcome for each that was made")
+        });
+        let outcomes = outcomes.collect();
+        self.shared.retire(prepared.into_iter());
+        outcomes
+    }
+
+    /// Gives up what earlier updates have replaced: the kernel waits for a grace period before it frees that, which an update at the same
+    /// time would have to wait for as well.
+    pub fn tidy(&mut self) {
+        self.shared.tidy();
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Changes {
     pub devices: BTreeSet<(Option<i32>, u32)>,
     /// Devices whose qdiscs or filters have changed.
     pub filters: BTreeSet<(Option<i32>, u32)>,
+    /// Devices that are gone from their namespace; one that has come since may have the index.
+    pub removed: BTreeSet<(Option<i32>, u32)>,
+    /// Routing rules have changed somewhere.
+    pub rules: bool,
     /// Numbers of namespaces that are gone.
     pub vanished: BTreeSet<i32>,
     /// Notices were lost: anything may have changed.
@@ -40,8 +44,9 @@ impl Notices {
     /// # Errors
     /// When the kernel refuses.
     pub fn open() -> Result<Notices, Error> {
-        // RTNLGRP_LINK (1), RTNLGRP_TC (4), RTNLGRP_IPV4_IFADDR (5), RTNLGRP_IPV6_IFADDR (9), RTNLGRP_NSID (28).
-        const GROUPS: u32 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 8 | 1 << 27;
+        // RTNLGRP_LINK (1), RTNLGRP_TC (4), RTNLGRP_IPV4_IFADDR (5), RTNLGRP_IPV4_RULE (8), RTNLGRP_IPV6_IFADDR (9), RTNLGRP_IPV6_RULE (19),
+        // RTNLGRP_NSID (28).
+        const GROUPS: u32 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 18 | 1 << 27;
         let subscribe = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.set_non_blocking(true)?;
@@ -110,6 +115,16 @@ impl Watcher {
 }
 
 impl Changes {
+    /// Takes in what has changed since.
+    pub fn add(&mut self, later: Changes) {
+        self.devices.extend(later.devices);
+        self.filters.extend(later.filters);
+        self.removed.extend(later.removed);
+        self.vanished.extend(later.vanished);
+        self.rules |= later.rules;
+        self.lost |= later.lost;
+    }
+
     /// Reads the messages of one datagram. Of each only the kind and the index count: what is true now is for the caller to look up.
     fn read(&mut self, number: Option<i32>, mut bytes: &[u8]) {
         const HEADER: usize = 16;
@@ -127,6 +142,12 @@ impl Changes {
                 _ if TC.contains(&kind) => Some(&mut self.filters),
                 _ => None,
             };
+            // A port that leaves its bridge is told of in the same words, but for the family.
+            let is_bridges = bytes.get(HEADER).is_some_and(|family| i32::from(*family) == libc::AF_BRIDGE);
+            if let (libc::RTM_DELLINK, false, Some(index)) = (kind, is_bridges, word(bytes, INDEX)) {
+                self.removed.insert((number, index));
+            }
+            self.rules |= [libc::RTM_NEWRULE, libc::RTM_DELRULE].contains(&kind);
             if let (Some(about), Some(index)) = (about, word(bytes, INDEX)) {
                 about.insert((number, index));
             } else if kind == libc::RTM_DELNSID
@@ -154,6 +175,18 @@ fn failed(action: &'static str) -> impl Fn(io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_that_leaves_its_bridge_is_not_gone() {
+        let mut changes = Changes::default();
+        changes.read(None, &message(libc::RTM_DELLINK, 7));
+        let mut left = message(libc::RTM_DELLINK, 8);
+        left[16] = libc::AF_BRIDGE as u8;
+        changes.read(None, &left);
+        changes.read(None, &message(libc::RTM_NEWLINK, 9));
+        assert_eq!(changes.removed, BTreeSet::from([(None, 7)]));
+        assert_eq!(changes.devices, BTreeSet::from([(None, 7), (None, 8), (None, 9)]));
+    }
 
     fn message(kind: u16, index: u32) -> Vec<u8> {
         let mut bytes = vec![0; 32];

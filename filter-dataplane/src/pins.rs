@@ -11,6 +11,7 @@
 //! The version of the ABI is part of the path: what another version has pinned is never opened.
 
 use crate::hook::{self, Hook};
+use crate::links::Links;
 use crate::{Error, kernel_types};
 use filter_core::abi;
 use nix::fcntl::{Flock, FlockArg};
@@ -29,6 +30,8 @@ const BRIDGE: &str = "bridge-";
 /// The pin directory of one daemon, locked against a second one.
 pub(crate) struct Pins {
     root: PathBuf,
+    /// What is held open beside its pin.
+    pub(crate) links: Links,
     _lock: Flock<File>,
 }
 
@@ -45,7 +48,7 @@ impl Pins {
                 return Err(Error::ForeignAbi { path: directory.to_owned(), found: found.to_owned() });
             }
         }
-        let pins = Pins { root: directory.join(mine), _lock: lock };
+        let pins = Pins { root: directory.join(mine), links: Links::default(), _lock: lock };
         pins.check_lead()?;
         for part in ["maps", "netns", "links"] {
             create(&pins.root.join(part))?;

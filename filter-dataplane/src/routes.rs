@@ -61,16 +61,20 @@ impl Dataplane {
         })
     }
 
-    /// Makes again what somebody has removed.
+    /// Makes again what somebody has removed; tells in which namespaces.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn mend_routes(&self) -> Result<(), Error> {
-        self.routes.iter().try_for_each(|(inode, Kept { netns, marks, .. })| {
-            match Namespace::find_or_own(netns.as_ref()) {
-                Ok(namespace) if namespace.inode() == *inode => netlink::keep_marked(&namespace, *marks),
-                _ => Ok(()),
+    pub fn mend_routes(&self) -> Result<Vec<String>, Error> {
+        let mut mended = Vec::new();
+        for (inode, Kept { netns, marks, .. }) in &self.routes {
+            let namespace = Namespace::find_or_own(netns.as_ref()).ok().filter(|found| found.inode() == *inode);
+            if let Some(namespace) = namespace
+                && netlink::keep_marked(&namespace, *marks)?
+            {
+                mended.push(namespace.label().to_owned());
             }
-        })
+        }
+        Ok(mended)
     }
 }

@@ -16,12 +16,17 @@ use filter_core::abi::{MAX_SANDBOXES, PlacedSandbox, Sandbox, SandboxConfig};
 use filter_core::table::First;
 use filter_policy::Compiled;
 
+/// Maps that are kept for nobody, at most: a descriptor each.
+const MOST_RETIRED: usize = 256;
+
 type Whole = Array<MapData, Pod<PlacedSandbox>>;
 
 /// What a slot is to hold, in the kernel, but in no slot yet. It must be given to [`Sandboxes::fill`] or [`Sandboxes::switch`]: its nodes are
 /// nobody else's.
 pub(crate) struct Prepared {
     whole: Whole,
+    /// What is in the slot until then.
+    before: Option<Whole>,
     nodes: Option<Extent>,
     /// Those that nobody needs any more once this holds.
     replaces: Option<Extent>,
@@ -31,6 +36,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Sandboxes {
     whole: Outer<Whole>,
     nodes: Nodes,
+    retired: Vec<Whole>,
 }
 
 impl Sandboxes {
@@ -39,7 +45,7 @@ impl Sandboxes {
         let whole = Outer::open(pins, "SANDBOXES")?;
         let held: Vec<Option<Sandbox>> = (0..MAX_SANDBOXES).map(|slot| get(&whole, slot)).collect::<Result<_, _>>()?;
         let nodes = Nodes::open(pins, held.iter().flatten().filter_map(|held| nodes_of(&held.policy)))?;
-        Ok(Sandboxes { whole, nodes })
+        Ok(Sandboxes { whole, nodes, retired: Vec::new() })
     }
 
     /// What is in a slot, but for the other nodes of its policy.
@@ -55,7 +61,7 @@ impl Sandboxes {
             sandbox.policy.set_nodes(base, nodes);
         }
         match whole(&sandbox) {
-            Ok(whole) => Ok(Prepared { whole, nodes, replaces: None }),
+            Ok(whole) => Ok(Prepared { whole, before: None, nodes, replaces: None }),
             Err(error) => {
                 nodes.into_iter().for_each(|nodes| self.nodes.give_up(nodes));
                 Err(error)
@@ -70,9 +76,10 @@ impl Sandboxes {
         config: Option<&SandboxConfig>,
         compiled: &Compiled,
     ) -> Result<Prepared, Error> {
-        let Sandbox { config: held, policy } = self.get(slot)?.ok_or(Error::Empty { slot })?;
+        let before = self.whole.get(slot)?.ok_or(Error::Empty { slot })?;
+        let Sandbox { config: held, policy } = read(&before)?;
         let prepared = self.make(config.unwrap_or(&held), compiled)?;
-        Ok(Prepared { replaces: nodes_of(&policy), ..prepared })
+        Ok(Prepared { before: Some(before), replaces: nodes_of(&policy), ..prepared })
     }
 
     /// Fills slots that no device belongs to yet. Tells of each what came of it.
@@ -107,6 +114,20 @@ impl Sandboxes {
         switched
     }
 
+    /// Keeps what changes have replaced a while longer. Before the kernel frees a map it waits for a grace period, and whoever waits for
+    /// another while that one is under way waits for both: so maps are given up a good many at a time, or when nobody waits.
+    pub(crate) fn retire(&mut self, switched: impl Iterator<Item = Prepared>) {
+        self.retired.extend(switched.filter_map(|prepared| prepared.before));
+        if self.retired.len() >= MOST_RETIRED {
+            self.tidy();
+        }
+    }
+
+    /// Gives up what is kept for nobody.
+    pub(crate) fn tidy(&mut self) {
+        self.retired.clear();
+    }
+
     /// Lets others have the nodes of what was in a slot, once no packet is judged by it.
     pub(crate) fn give_up(&mut self, held: &Sandbox) {
         nodes_of(&held.policy).into_iter().for_each(|nodes| self.nodes.give_up(nodes));
@@ -114,10 +135,11 @@ impl Sandboxes {
 }
 
 fn get(whole: &Outer<Whole>, slot: u32) -> Result<Option<Sandbox>, Error> {
-    let Some(whole) = whole.get(slot)? else {
-        return Ok(None);
-    };
-    Ok(Some(value(&whole.get(&0, 0).map_err(Error::map("SANDBOXES"))?)))
+    whole.get(slot)?.as_ref().map(read).transpose()
+}
+
+fn read(whole: &Whole) -> Result<Sandbox, Error> {
+    Ok(value(&whole.get(&0, 0).map_err(Error::map("SANDBOXES"))?))
 }
 
 /// The other nodes that belong to a beginning.

@@ -123,6 +123,16 @@ impl Shared {
         self.sandboxes.switch(changes)
     }
 
+    /// Ends changes that were switched to.
+    pub(crate) fn retire(&mut self, switched: impl Iterator<Item = Prepared>) {
+        self.sandboxes.retire(switched);
+    }
+
+    /// Gives up what earlier changes have replaced.
+    pub(crate) fn tidy(&mut self) {
+        self.sandboxes.tidy();
+    }
+
     /// Replaces a slot's attachment, by one pointer too.
     pub(crate) fn set_config(&mut self, slot: u32, config: &SandboxConfig) -> Result<(), Error> {
         self.sandboxes.set_config(slot, config)

@@ -13,6 +13,7 @@ use std::process::Command;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -157,37 +158,64 @@ fn failed(command: &'static str, object: &'static str) -> impl FnOnce(io::Error)
     move |source| Error::Syscall { command, object: object.to_owned(), source }
 }
 
-/// The ifindex that a pinned TCX link is attached to, or 0 when its device is gone.
+/// The ifindex that a pinned TCX link is attached to, or 0 when its device is gone or somebody has detached it.
 ///
 /// # Errors
 /// The kernel's error, with the path as the object.
 pub(crate) fn pinned_link_ifindex(path: &Path) -> Result<u32, Error> {
-    #[repr(C)]
-    struct Get {
-        path: u64,
-        fd: u32,
-        flags: u32,
-    }
-    /// `struct bpf_link_info` up to the fields of a TCX link.
-    #[repr(C)]
-    #[derive(Default)]
-    struct LinkInfo {
-        kind: u32,
-        id: u32,
-        program: u32,
-        pad: u32,
-        ifindex: u32,
-        attach_type: u32,
-    }
     let failed = |command| move |source| Error::Syscall { command, object: path.display().to_string(), source };
-    let text = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed("BPF_OBJ_GET")(error.into()))?;
-    let get = Get { path: text.as_ptr() as u64, fd: 0, flags: 0 };
-    let fd = bpf(BPF_OBJ_GET, &get).map_err(failed("BPF_OBJ_GET"))?;
+    let link = pinned_link(path).map_err(failed("BPF_OBJ_GET"))?;
+    Ok(link_info(link.as_fd()).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?.on[0])
+}
+
+/// `struct bpf_link_info`, as far as it tells where a link is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    /// The id of its program.
+    pub(crate) program: u32,
+    pad: u32,
+    /// Of a TCX link the index of its device and the hook, of a cgroup's the cgroup. 0 where it is on nothing any more.
+    pub(crate) on: [u32; 2],
+}
+
+/// Opens a pinned link.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn pinned_link(path: &Path) -> io::Result<OwnedFd> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    let fd = bpf(BPF_OBJ_GET, &Pin { path: text.as_ptr() as u64, fd: 0, flags: 0 })?;
     // SAFETY: the call has just made this descriptor, and nobody else has it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an open object.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    bpf(BPF_OBJ_PIN, &Pin { path: text.as_ptr() as u64, fd: object.as_raw_fd() as u32, flags: 0 }).map(drop)
+}
+
+/// Where an open link is, and with which program.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let mut info = LinkInfo::default();
-    read_info(fd.as_fd(), &mut info).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
-    Ok(info.ifindex)
+    read_info(link, &mut info).map(|()| info)
+}
+
+/// What the commands about pins take.
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: u32,
+    flags: u32,
 }
 
 /// Whether a program uses a map, both by id; `false` when the program is gone.
@@ -279,6 +307,15 @@ pub fn use_one_heap() {
     // SAFETY: the call has no requirements; one that fails changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Gives memory back to the kernel that was needed for a while: the allocator keeps it otherwise, between what is still in use.
+pub fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no requirements.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -20,6 +20,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const PRIORITY: u16 = 1;
 /// The handle of the filter's filters at each hook, `sfc1` in ASCII: one that nobody else takes and the kernel does not give.
 const HANDLE: u32 = 0x7366_6331;
+/// Room for what the kernel tells of one filter, in bytes.
+const ANSWER: usize = 8 << 10;
 /// `ETH_P_ALL` in network order.
 const ALL_PROTOCOLS: u16 = 0x0003_u16.to_be();
 
@@ -111,6 +113,31 @@ impl<'n> Tc<'n> {
         Ok(found.and_then(|found| found.iter().find_map(program_id).ok_or(io::ErrorKind::NotFound.into())))
     }
 
+    /// [`Self::program`] of several hooks, by one socket.
+    pub(crate) fn programs(&self, hooks: &[Hook]) -> Result<Vec<io::Result<u32>>, Error> {
+        self.namespace.enter(|| {
+            let socket = match connect() {
+                Ok(socket) => socket,
+                Err(error) => return hooks.iter().map(|_| Err(io::Error::from(error.kind()))).collect(),
+            };
+            let ask = |hook: &Hook| {
+                // What is found is the answer, and so is an error: no other is asked for.
+                send(&socket, GetTrafficFilter(self.own(*hook)), 0)?;
+                let mut bytes = Vec::with_capacity(ANSWER);
+                socket.recv(&mut bytes, 0)?;
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).map_err(io::Error::other)?;
+                match answer.payload {
+                    NetlinkPayload::InnerMessage(NewTrafficFilter(found)) => {
+                        program_id(&found).ok_or(io::ErrorKind::NotFound.into())
+                    }
+                    NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+                    _ => Err(io::ErrorKind::InvalidData.into()),
+                }
+            };
+            hooks.iter().map(ask).collect()
+        })
+    }
+
     /// Deletes the filter's filter at a hook.
     pub(crate) fn delete(&self, hook: Hook) -> Result<io::Result<()>, Error> {
         Ok(self.request(DelTrafficFilter(self.own(hook)), 0)?.map(drop))
@@ -140,17 +167,26 @@ impl<'n> Tc<'n> {
 
     fn request(&self, message: RouteNetlinkMessage, flags: u16) -> Result<io::Result<Vec<TcMessage>>, Error> {
         self.namespace.enter(move || {
-            let socket = Socket::new(NETLINK_ROUTE)?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            let mut request = NetlinkMessage::from(message);
-            request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-            request.finalize();
-            let mut bytes = vec![0; request.buffer_len()];
-            request.serialize(&mut bytes);
-            socket.send(&bytes, 0)?;
+            let socket = connect()?;
+            send(&socket, message, NLM_F_ACK | flags)?;
             answers(&socket)
         })
     }
+}
+
+fn connect() -> io::Result<Socket> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+fn send(socket: &Socket, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0).map(drop)
 }
 
 fn parent(hook: Hook) -> TcHandle {

@@ -100,6 +100,18 @@ impl Provider {
         }
     }
 
+    /// Makes again what somebody has removed of what all sandboxes need on the host, and of their files; for now and then. Tells what it was. A
+    /// command's sandboxes are its own business.
+    ///
+    /// # Errors
+    /// What could not be looked at or made. The call can be repeated.
+    pub fn look(&self) -> Result<Vec<String>, Error> {
+        match self {
+            Provider::Netns(netns) => netns.look(),
+            Provider::Exec(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Ids of sandboxes that exist and are not `known`, in order. A command's sandboxes cannot be listed: none.
     ///
     /// # Errors

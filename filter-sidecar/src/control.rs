@@ -63,6 +63,11 @@ impl Sidecar {
                 };
                 self.common = Some(Arc::new(common));
             }
+            Order::Configure { resolvers, sources } => {
+                let common = self.common.as_ref().context("it has not been told how to start")?;
+                common.resolver.replace(Resolver::new(&resolvers, &self.runtime)?);
+                common.sources.replace(&sources);
+            }
             // Who carries connections is asked as well.
             Order::Beat => {
                 self.runtime.block_on(self.runtime.spawn(async {})).context("nothing is carried any more")?;

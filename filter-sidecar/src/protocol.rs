@@ -36,6 +36,13 @@ pub enum Order {
         /// What a socket may hold at the most whose buffers grow, in bytes (`net.ipv4.tcp_rmem` and `tcp_wmem`).
         grown_bytes: u64,
     },
+    /// What [`Order::Start`] said of these is different from now on; what is open or remembered stays.
+    Configure {
+        /// Who resolves names.
+        resolvers: Vec<IpAddr>,
+        /// Where connections to servers come from.
+        sources: Vec<IpAddr>,
+    },
     /// Answer, if you can.
     Beat,
     /// A sandbox is there. With this come its listeners, for IPv4 and for IPv6, in this order.

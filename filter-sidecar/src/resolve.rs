@@ -12,7 +12,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, Semaphore};
@@ -32,7 +32,7 @@ const LONGEST_NEGATIVE: Duration = Duration::from_secs(300);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Asks the resolvers.
-pub(crate) struct Resolver(TokioResolver);
+pub(crate) struct Resolver(RwLock<TokioResolver>);
 
 impl Resolver {
     /// One that asks these. Names are absolute: no search list, no hosts file.
@@ -45,12 +45,19 @@ impl Resolver {
         options.use_hosts_file = ResolveHosts::Never;
         // Sandboxes remember for themselves.
         options.cache_size = 0;
-        Ok(Resolver(builder.build().context("cannot make a resolver")?))
+        Ok(Resolver(RwLock::new(builder.build().context("cannot make a resolver")?)))
+    }
+
+    /// Asks whom the other asks, from now on.
+    pub(crate) fn replace(&self, other: Resolver) {
+        let other = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = other;
     }
 
     async fn ask(&self, name: &Name, family: RecordType) -> Answer {
         let now = Instant::now();
-        match timeout(LOOK_UP, self.0.lookup(format!("{name}."), family)).await {
+        let resolver = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match timeout(LOOK_UP, resolver.lookup(format!("{name}."), family)).await {
             Ok(Ok(found)) => {
                 let addresses = found.answers().iter().filter_map(|record| match record.data {
                     RData::A(v4) => Some(IpAddr::V4(v4.0)),

@@ -8,27 +8,42 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 use tokio::net::TcpStream;
 
 /// Addresses of the host that connections come from in turns: each has ports of its own towards every server.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
+    families: RwLock<Families>,
+    turn: AtomicUsize,
+}
+
+/// The addresses of each family.
+#[derive(Debug, Default)]
+struct Families {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
-    turn: AtomicUsize,
 }
 
 impl Sources {
     /// These; of a family without any, what the kernel chooses.
     pub(crate) fn new(addresses: &[IpAddr]) -> Sources {
+        let sources = Sources::default();
+        sources.replace(addresses);
+        sources
+    }
+
+    /// These, from the next connection on.
+    pub(crate) fn replace(&self, addresses: &[IpAddr]) {
         let (v4, v6) = addresses.iter().partition(|address| address.is_ipv4());
-        Sources { v4, v6, turn: AtomicUsize::default() }
+        *self.families.write().unwrap_or_else(PoisonError::into_inner) = Families { v4, v6 };
     }
 
     /// Begins to connect ([`connected`]) from the next address in turn, or from one of the others if that has no port left towards there.
     /// `says_first` tells that something will be said at once.
     pub(crate) fn connect(&self, to: SocketAddr, says_first: bool) -> io::Result<OwnedFd> {
-        let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = if to.is_ipv4() { &families.v4 } else { &families.v6 };
         if sources.is_empty() {
             return begin(to, None, says_first);
         }

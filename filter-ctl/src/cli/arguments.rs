@@ -111,15 +111,29 @@ pub(super) enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Show denied packets as they happen
+    /// Show denied packets as they happen, and what the daemon mends
     ///
-    /// What is denied several times within a second is one line. With --json every event is a line of its own,
+    /// What is denied several times within a second is one line; what the daemon has mended, marked or found is one as well. With
+    /// --json every event is a line of its own,
     /// and `{"missed":N}` stands where N came faster than they were read.
     #[command(after_help = "Example:\n  filter-ctl watch agent")]
     Watch {
         /// Id of a sandbox; all of them without it
         #[arg(value_parser = id)]
         id: Option<SandboxId>,
+    },
+    /// Show what was denied to a sandbox lately, oldest first
+    ///
+    /// The daemon keeps the last 256 denials of each sandbox in its memory; like ones within a second count as one. They are gone when the
+    /// daemon or the sandbox's attachment ends. What the rate limit held back is counted and not shown.
+    #[command(after_help = "Example:\n  filter-ctl denials agent --since 10m")]
+    Denials {
+        /// Id of a sandbox
+        #[arg(value_parser = id)]
+        id: SandboxId,
+        /// Only those of the last 30s, 10m, 2h, …
+        #[arg(long, value_name = "TIME", value_parser = super::denials::duration)]
+        since: Option<jiff::SignedDuration>,
     },
     /// Ask whether a new connection of the sandbox would pass, and what decides it
     ///
@@ -173,6 +187,12 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
         pin_dir: PathBuf,
     },
+    /// Show the operator's configuration with its defaults, or check one; needs no daemon
+    #[command(after_help = "Examples:\n  filter-ctl config print > config.yaml\n  filter-ctl config check config.yaml")]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Look for what keeps the filter from working, and say what to do
     ///
     /// Run it as root where the daemon runs. Changes nothing.
@@ -208,6 +228,18 @@ pub(super) enum Command {
         /// The directory, which exists
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print a configuration that has every field, with its default and what it is for
+    Print,
+    /// Check a configuration as the daemon does when it starts
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -286,6 +318,8 @@ mod tests {
             "check -f -",
             "watch",
             "watch a --json",
+            "denials a",
+            "denials a --since 10m --json",
             "explain a 1.1.1.1 --exit-code",
             "explain a example.com",
             "explain a https://example.com/ --at 2001:db8::9",
@@ -294,6 +328,8 @@ mod tests {
             "key revoke 1f0c9a2b",
             "daemon",
             "daemon --config c --state-dir s --pin-dir p --socket x --json",
+            "config print",
+            "config check a.yaml --json",
             "completion zsh",
             "man /tmp",
         ] {
@@ -313,11 +349,14 @@ mod tests {
             ("get a b", ErrorKind::UnknownArgument),
             ("get -o toml", ErrorKind::InvalidValue),
             ("delete", ErrorKind::MissingRequiredArgument),
+            ("denials", ErrorKind::MissingRequiredArgument),
+            ("denials a --since soon", ErrorKind::ValueValidation),
             ("explain a", ErrorKind::MissingRequiredArgument),
             ("explain a example.com:22", ErrorKind::ValueValidation),
             ("explain a example.com --at example.org", ErrorKind::ValueValidation),
             ("key", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("key revoke ../a", ErrorKind::ValueValidation),
+            ("config check", ErrorKind::MissingRequiredArgument),
             ("completion csh", ErrorKind::InvalidValue),
             ("frobnicate", ErrorKind::InvalidSubcommand),
             ("get --color sometimes", ErrorKind::InvalidValue),

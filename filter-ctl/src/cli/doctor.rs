@@ -158,7 +158,7 @@ fn sandbox(config: &Config, status: &SandboxStatus) -> Vec<Finding> {
     let what = format!("sandbox {}", status.id);
     let mut findings = Vec::new();
     match status.state {
-        State::Gone => findings.push(warning(
+        State::Detached => findings.push(warning(
             &what,
             format!("its device {} is gone", status.device),
             "apply its document again, or delete it",

@@ -18,7 +18,7 @@ use super::{
     output::{self, BOLD, Cell, DIM, GOOD, Output, PLAIN, WARN, paint, plain},
     summary,
 };
-use crate::api::{SandboxStatus, State};
+use crate::api::{Asked, SandboxStatus, State};
 
 pub(super) async fn run(
     client: &Client,
@@ -106,6 +106,7 @@ fn details(status: &SandboxStatus, now: u64) -> String {
         ("attached", plain(&attached(status)).into_owned()),
         ("generation", status.generation.to_string()),
     ];
+    rows.extend(status.asked.as_ref().map(|by| ("asked for", asked(by, now))));
     rows.extend(written(document));
     rows.extend([
         ("allowed", packets(counters.allowed, counters.bytes_allowed)),
@@ -130,6 +131,18 @@ fn details(status: &SandboxStatus, now: u64) -> String {
     let width = counters.reasons.keys().map(String::len).max().unwrap_or(0);
     text.extend(counters.reasons.iter().map(|(reason, count)| format!("    {:width$}  {count}\n", plain(reason))));
     text
+}
+
+/// How it was asked for: by whom, and how long it lives.
+fn asked(Asked { key, template, provided, ends, metadata }: &Asked, now: u64) -> String {
+    let mut words = vec![key.as_ref().map_or("by the operator".to_owned(), |key| format!("with key {}", plain(key)))];
+    if !template.is_empty() {
+        words.push(format!("template {}", plain(template)));
+    }
+    words.extend(provided.then(|| "made by the provider".to_owned()));
+    words.extend(ends.map(|ends| format!("ends in {}", output::age(ends.saturating_sub(now)))));
+    words.extend(metadata.iter().map(|(name, value)| format!("{}={}", plain(name), plain(value))));
+    words.join(", ")
 }
 
 /// The fields of a document that say something.
@@ -172,7 +185,7 @@ fn state(state: State) -> (Style, &'static str) {
     match state {
         State::Active => (GOOD, "active"),
         State::Sealed => (WARN, "sealed"),
-        State::Gone => (DIM, "gone"),
+        State::Detached => (DIM, "detached"),
     }
 }
 
@@ -222,6 +235,7 @@ network: { denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.0/24", "api.example.com
                 rejects_suppressed: 0,
             },
             denied_resolvers: Vec::new(),
+            asked: None,
             created: 1_000,
             updated: 8_000,
         }

@@ -6,6 +6,8 @@ mod apply;
 mod arguments;
 mod check;
 mod client;
+mod config;
+mod denials;
 mod destination;
 mod doctor;
 mod documents;
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
 fn run(common: Common, command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
     let command = match command {
         Command::Check { files } => return check::run(&files.files, output),
+        Command::Config { command } => return config::run(command, output),
         Command::Completion { shell } => return completion(shell, output),
         Command::Man { directory } => return man(&directory),
         Command::Purge { pin_dir, dry_run } => return purge::run(&pin_dir, dry_run, output),
@@ -70,12 +73,14 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
         Command::Detach { ids, slots } => end::detach(client, output, &ids, &slots).await,
         Command::Doctor { config } => doctor::run(client, output, config).await,
         Command::Watch { id } => watch::run(client, output, id.as_ref()).await,
+        Command::Denials { id, since } => denials::run(client, output, &id, since).await,
         Command::Explain { id, destination, at, exit_code } => {
             explain::run(client, output, &id, &destination, at, exit_code).await
         }
         Command::Key { command } => key::run(client, output, command).await,
         Command::Check { .. }
         | Command::Completion { .. }
+        | Command::Config { .. }
         | Command::Man { .. }
         | Command::Daemon { .. }
         | Command::Purge { .. } => Ok(ExitCode::SUCCESS),

@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
@@ -36,6 +37,11 @@ pub(super) fn run(
     };
     log(common);
     filter_dataplane::use_one_heap();
+    // Two links a sandbox are held open, and two listeners with names.
+    let most = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }) {
+        tracing::warn!(%error, "cannot have more descriptors");
+    }
     let ended = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(daemon::run(options)));

@@ -1,4 +1,4 @@
-//! `watch`: denied packets as they happen.
+//! `watch`: denied packets as they happen, and what the daemon mends.
 //!
 //! Invariant: what is shown lags at most a second behind, and memory does not grow with the number of events.
 
@@ -13,9 +13,9 @@ use super::{
     client::Client,
     error::Failure,
     explain::endpoint,
-    output::{BAD, DIM, Output, paint, plain},
+    output::{BAD, DIM, Output, WARN, paint, plain},
 };
-use crate::api::{DenyEvent, Missed};
+use crate::api::{DenyEvent, Line, Missed, Notice};
 
 /// How long like denials are counted before they are shown.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -39,12 +39,19 @@ pub(super) async fn run(client: &Client, output: &mut Output, id: Option<&Sandbo
             line = lines.next() => match line {
                 Ok(line) if output.json => output.text(&(String::from_utf8_lossy(&line).into_owned() + "\n"))?,
                 Ok(line) => {
-                    // An empty line only shows that the daemon is alive.
-                    let Ok(event) = serde_json::from_slice(&line) else {
-                        if let Ok(missed) = serde_json::from_slice(&line) {
-                            output.text(&(view.show() + &gap(missed)))?;
+                    let event = match serde_json::from_slice(&line) {
+                        Ok(Line::Denied(event)) => event,
+                        Ok(Line::Notice(notice)) => {
+                            let counted = view.show();
+                            output.text(&(counted + &view.notice(&notice)))?;
+                            continue;
                         }
-                        continue;
+                        Ok(Line::Missed(missed)) => {
+                            output.text(&(view.show() + &gap(missed)))?;
+                            continue;
+                        }
+                        // An empty line only shows that the daemon is alive.
+                        Err(_) => continue,
                     };
                     if view.is_empty() {
                         due = Instant::now() + COUNTED;
@@ -64,7 +71,7 @@ pub(super) async fn run(client: &Client, output: &mut Output, id: Option<&Sandbo
 }
 
 /// Counts like denials, and shows them in columns that only ever get wider.
-struct View {
+pub(super) struct View {
     kinds: Vec<(DenyEvent, u64)>,
     with_id: bool,
     zone: TimeZone,
@@ -75,7 +82,7 @@ struct View {
 }
 
 impl View {
-    fn new(with_id: bool, zone: TimeZone) -> View {
+    pub(super) fn new(with_id: bool, zone: TimeZone) -> View {
         View { kinds: Vec::new(), with_id, zone, id_width: 6, protocol_width: 6, target_width: 18, reason_width: 16 }
     }
 
@@ -96,7 +103,18 @@ impl View {
         kinds.iter().map(|(event, count)| self.line(event, *count)).collect()
     }
 
-    fn line(&mut self, event: &DenyEvent, count: u64) -> String {
+    /// A line for what the daemon has mended, marked or found.
+    fn notice(&mut self, notice: &Notice) -> String {
+        let kind = format!("{:<6} ", notice.notice.name());
+        let mut text = format!("{}  {}", paint(DIM, clock(notice.time_ms, &self.zone)), paint(WARN, kind));
+        if self.with_id {
+            text += &column(&plain(notice.id.as_deref().unwrap_or("–")), &mut self.id_width);
+        }
+        text + &format!("{}\n", plain(&notice.text))
+    }
+
+    /// A line for so many like denials.
+    pub(super) fn line(&mut self, event: &DenyEvent, count: u64) -> String {
         let (id, protocol, reason) = (plain(&event.id), plain(&event.protocol), plain(&event.reason_name));
         let target = target(event);
         let mut text = format!("{}  {}   ", paint(DIM, clock(event.time_ms, &self.zone)), paint(BAD, "DENY"));
@@ -155,6 +173,7 @@ fn clock(ms: u64, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::NoticeKind;
 
     fn event(destination: &str, port: Option<u16>, protocol: &str) -> DenyEvent {
         DenyEvent {
@@ -227,6 +246,26 @@ mod tests {
         assert_eq!(plain, "12 denials are not shown: they came faster than they were read\n");
         assert!(
             serde_json::from_str::<Missed>(&serde_json::to_string(&event("1.1.1.1", None, "tcp")).unwrap()).is_err()
+        );
+    }
+
+    #[test]
+    fn notices_stand_between() {
+        let mut view = View::new(true, TimeZone::UTC);
+        let notice = |kind, id: Option<&str>, text: &str| Notice {
+            time_ms: 1_700_000_000_000,
+            notice: kind,
+            id: id.map(str::to_owned),
+            text: text.to_owned(),
+        };
+        let text = view.notice(&notice(NoticeKind::Detached, Some("agent"), "its device veth\u{1b} is gone"))
+            + &view.notice(&notice(NoticeKind::Route, None, "it is back"));
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            "\
+22:13:20  detached agent   its device veth\\u{1b} is gone
+22:13:20  route  –       it is back
+"
         );
     }
 

@@ -3,28 +3,30 @@
 use super::apply;
 use super::config::ApiConfig;
 use super::keys::Keys;
+use super::live::Live;
+use super::metrics::Counted;
+use super::news::News;
 use super::node::Node;
 use super::providing::Providing;
 use super::proxies::Proxies;
 use super::refusal::Refusal;
 use super::tokens::Tokens;
-use crate::api::DenyEvent;
 use filter_policy::Limits;
 use std::sync::{Arc, Mutex};
-use tokio::sync::broadcast;
 
 /// What every request has at hand.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) node: Arc<Mutex<Node>>,
     pub(super) applies: apply::Queue,
-    pub(super) events: broadcast::Sender<DenyEvent>,
+    pub(super) news: News,
     pub(super) keys: Keys,
     pub(super) tokens: Tokens,
-    pub(super) proxies: Arc<Proxies>,
+    pub(super) proxies: Live<Proxies>,
     pub(super) providing: Arc<Providing>,
     pub(super) settings: Arc<ApiConfig>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Live<Limits>,
+    pub(super) counted: Counted,
 }
 
 impl Api {

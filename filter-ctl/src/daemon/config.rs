@@ -12,6 +12,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+/// A configuration with every field, its default, and what it is for.
+pub(crate) const COMMENTED: &str = include_str!("../../../packaging/config.yaml");
+
 /// What the operator decides for the whole host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub sidecar: filter_sidecar::Limits,
     /// The API over TCP; none where nothing is said.
     pub api: Option<ApiConfig>,
+    /// Where metrics are told; nowhere where nothing is said.
+    pub metrics: Option<MetricsConfig>,
     /// What makes sandboxes that are asked for without saying where they are attached.
     pub provider: Option<filter_provider::Config>,
     /// The kinds of sandboxes that there are.
@@ -63,6 +68,22 @@ impl Default for ApiConfig {
             envd_version: "0.2.0".to_owned(),
             tls: None,
         }
+    }
+}
+
+/// Where metrics, health and readiness are told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct MetricsConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether decisions are told sandbox by sandbox.
+    pub per_sandbox: bool,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> MetricsConfig {
+        MetricsConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_464)), per_sandbox: false }
     }
 }
 
@@ -172,6 +193,7 @@ struct File {
     sources: Option<Vec<IpAddr>>,
     sidecar: Option<filter_sidecar::Limits>,
     api: Option<ApiConfig>,
+    metrics: Option<MetricsConfig>,
     provider: Option<filter_provider::Config>,
     templates: Option<BTreeMap<String, Template>>,
 }
@@ -216,6 +238,7 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         sources: file.sources.unwrap_or_default(),
         sidecar: sidecar(file.sidecar.unwrap_or_default()).with_context(|| path.display().to_string())?,
         api: file.api,
+        metrics: file.metrics,
         provider: file.provider,
         templates: file.templates.unwrap_or_default(),
     })
@@ -243,3 +266,6 @@ fn sidecar(limits: filter_sidecar::Limits) -> anyhow::Result<filter_sidecar::Lim
     }
     Ok(limits)
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,7 @@ pub(super) fn take_off(node: &mut Node, id: &str) -> Result<Ended, Refusal> {
     }
     node.store.prepare(id, &Record { leaving: true, ..held.record.clone() })?;
     fail_point("detach.prepared");
-    if let Err(error) = node.dataplane.detach(held.place()) {
+    if let Err(error) = node.detach(&held.record) {
         node.store.drop_prepared(id);
         return Err(error.into());
     }

@@ -98,15 +98,17 @@ async fn take_back(api: &Api, id: &str) -> Result<(), Refusal> {
 pub(super) async fn end(api: &Api, caller: Caller, id: String) -> Result<(), Refusal> {
     let api = api.clone();
     let ended = tokio::spawn(async move {
-        let sealed = id.clone();
-        let is_provided = api
+        let (sealed, providing) = (id.clone(), api.providing.clone());
+        let is_mine = api
             .with(move |node| {
                 let is_provided = node.seen_by(&caller, &sealed)?.is_provided();
-                end::seal(node, &sealed).map(|_| is_provided)
+                end::seal(node, &sealed)?;
+                // While nobody else sees that it is sealed: whoever is answered is answered when it is gone.
+                Ok(is_provided && providing.ending.begin(&sealed))
             })
             .await?;
         fail_point("end.sealed");
-        if is_provided && api.providing.ending.begin(&id) {
+        if is_mine {
             let destroyed = destroy(&api, &id).await;
             api.providing.ending.ended(&id, destroyed.is_ok());
             return destroyed;

@@ -1,5 +1,6 @@
 //! Deny events, from the kernel's ring to whoever watches.
 
+use super::news::News;
 use super::node::{Heard, Names};
 use crate::api::DenyEvent;
 use filter_core::abi::{Event, EventFlags};
@@ -13,17 +14,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-/// Events that a slow watcher may be behind before it misses some.
-const BACKLOG: usize = 4_096;
-
 /// Denied resolvers of a sandbox that are remembered.
 const RESOLVERS: usize = 8;
 
-/// Starts reading the kernel's events; watchers subscribe to the result. Slots in which a connection that came in found no room are told
-/// to `full`.
-pub(super) fn pump(mut kernel: Events, names: Names, full: mpsc::Sender<u32>) -> broadcast::Sender<DenyEvent> {
-    let (sender, _) = broadcast::channel(BACKLOG);
-    let to = sender.clone();
+/// Starts reading the kernel's events, and tells them. Slots in which a connection that came in found no room are told to `full`.
+pub(super) fn pump(mut kernel: Events, names: Names, news: News, full: mpsc::Sender<u32>) {
     tokio::spawn(async move {
         loop {
             let drained = kernel.drain(|event| {
@@ -31,21 +26,20 @@ pub(super) fn pump(mut kernel: Events, names: Names, full: mpsc::Sender<u32>) ->
                     // Whoever comes next says so again.
                     full.try_send(event.slot).ok();
                 }
-                let known =
-                    names.read().expect("no panic under the lock").get(&(event.slot, event.incarnation)).cloned();
-                let Some(Heard { id, resolvers, .. }) = known else {
-                    return;
+                let of = (event.slot, event.incarnation);
+                let resolver = {
+                    // Held until the denial is kept: who ends meanwhile is forgotten after that.
+                    let names = names.read().expect("no panic under the lock");
+                    let Some(Heard { id, resolvers, .. }) = names.get(&of) else { return };
+                    news.denied(of, told(id.clone(), &event));
+                    let has_room = resolvers.len() < RESOLVERS;
+                    resolver(&event).filter(|resolver| has_room && !resolvers.contains(resolver))
                 };
-                if let Some(resolver) = resolver(&event)
-                    && resolvers.len() < RESOLVERS
-                    && !resolvers.contains(&resolver)
-                    && let Some(heard) =
-                        names.write().expect("no panic under the lock").get_mut(&(event.slot, event.incarnation))
+                if let Some(resolver) = resolver
+                    && let Some(heard) = names.write().expect("no panic under the lock").get_mut(&of)
                 {
                     heard.resolvers.insert(resolver);
                 }
-                // Nobody watching is no error.
-                drop(to.send(told(id, &event)));
             });
             if let Err(error) = drained.await {
                 tracing::error!(%error, "deny events are not read any more");
@@ -53,7 +47,6 @@ pub(super) fn pump(mut kernel: Events, names: Names, full: mpsc::Sender<u32>) ->
             }
         }
     });
-    sender
 }
 
 /// The resolver that a denied packet from the sandbox was for.
@@ -86,7 +79,7 @@ fn told(id: String, event: &Event) -> DenyEvent {
 }
 
 /// Tells what the sidecar denies as well.
-pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to: broadcast::Sender<DenyEvent>) {
+pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, news: News) {
     tokio::spawn(async move {
         loop {
             let Denied { slot, generation, reason, count, told } = match sidecar.recv().await {
@@ -98,7 +91,7 @@ pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to:
                 Err(RecvError::Closed) => return,
             };
             let mut known = names.write().expect("no panic under the lock");
-            let Some((_, heard)) = known.iter_mut().find(|((of, _), _)| *of == slot) else { continue };
+            let Some((of, heard)) = known.iter_mut().find(|((of, _), _)| *of == slot) else { continue };
             *heard.refused.entry(reason).or_default() += count;
             let (id, Some(Told { port, name })) = (heard.id.clone(), told) else { continue };
             let event = DenyEvent {
@@ -115,8 +108,7 @@ pub(super) fn follow(mut sidecar: broadcast::Receiver<Denied>, names: Names, to:
                 name: (!name.is_empty()).then_some(name),
                 length: 0,
             };
-            // Nobody watching is no error.
-            drop(to.send(event));
+            news.denied(*of, event);
         }
     });
 }

@@ -1,8 +1,8 @@
 //! The namespaces that sandboxes' devices are in: their devices and addresses, kept up to date by the kernel's notices.
 
-use super::node::Node;
+use super::node::{Held, Node};
 use super::reconcile;
-use filter_dataplane::{Change, Error, Namespace, Notices, Survey};
+use filter_dataplane::{Attachment, Change, Changes, Error, Namespace, Notices, Place, Survey};
 use filter_policy::NetnsRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +13,10 @@ pub(super) struct Hosts {
     own: u64,
     followed: HashMap<u64, Followed>,
     by_number: HashMap<Option<i32>, u64>,
+    /// What has changed and was not looked at yet.
+    pending: Changes,
+    /// Devices of sandboxes, by namespace and index, that the kernel has told are gone: what has the index now is another.
+    lost: BTreeSet<(u64, u32)>,
 }
 
 struct Followed {
@@ -28,7 +32,14 @@ impl Hosts {
     /// Follows nothing yet.
     pub(super) fn open() -> Result<Hosts, Error> {
         let (notices, own) = (Notices::open()?, Namespace::own()?.inode());
-        Ok(Hosts { notices, own, followed: HashMap::new(), by_number: HashMap::new() })
+        Ok(Hosts {
+            notices,
+            own,
+            followed: HashMap::new(),
+            by_number: HashMap::new(),
+            pending: Changes::default(),
+            lost: BTreeSet::new(),
+        })
     }
 
     /// What is known of a namespace that is followed.
@@ -79,7 +90,14 @@ impl Node {
 
     /// Takes note of everything that has changed about devices and addresses until now.
     pub(super) fn catch_up(&mut self) -> Result<(), Error> {
-        let changes = self.hosts.notices.drain()?;
+        self.hear()?;
+        let changes = std::mem::take(&mut self.hosts.pending);
+        if changes.rules {
+            self.dataplane.mend_routes()?;
+        }
+        if changes.lost {
+            self.lose_the_bare();
+        }
         for number in changes.vanished {
             if let Some(inode) = self.hosts.by_number.get(&Some(number)).copied() {
                 self.hosts.forget(inode);
@@ -115,7 +133,52 @@ impl Node {
                 self.check(&id);
             }
         }
+        for (number, ifindex) in changes.removed {
+            let inode = self.hosts.by_number.get(&number);
+            if let Some(id) = inode.and_then(|inode| self.index.at(*inode, ifindex)).map(str::to_owned) {
+                self.check(&id);
+            }
+        }
         Ok(())
+    }
+
+    /// Whether the kernel has told that a device is gone: one that has its index now is another.
+    pub(super) fn has_lost(&mut self, place: Place) -> Result<bool, Error> {
+        self.hear()?;
+        Ok(self.hosts.lost.contains(&(place.netns_inode, place.ifindex)))
+    }
+
+    /// Takes note that a device is a sandbox's from now on.
+    pub(super) fn found(&mut self, place: Place) {
+        self.hosts.lost.remove(&(place.netns_inode, place.ifindex));
+    }
+
+    /// Takes in what the kernel tells, for [`Self::catch_up`] to look at.
+    fn hear(&mut self) -> Result<(), Error> {
+        let changes = self.hosts.notices.drain()?;
+        for (number, ifindex) in &changes.removed {
+            if let Some(inode) =
+                self.hosts.by_number.get(number).filter(|inode| self.index.at(**inode, *ifindex).is_some())
+            {
+                self.hosts.lost.insert((*inode, *ifindex));
+            }
+        }
+        for number in &changes.vanished {
+            if let Some(inode) = self.hosts.by_number.get(&Some(*number)).copied() {
+                let places = self.index.in_namespace(inode).filter_map(|id| self.sandboxes.get(id)).map(Held::place);
+                self.hosts.lost.extend(places.map(|place| (inode, place.ifindex)));
+            }
+        }
+        self.hosts.pending.add(changes);
+        Ok(())
+    }
+
+    /// After notices were lost: a device without hooks may be another than it was, and is not made a sandbox's.
+    fn lose_the_bare(&mut self) {
+        let places = self.sandboxes.values().filter(|held| !held.gone).map(Held::place);
+        let is_bare = |place: &Place| self.dataplane.attachment(*place).is_ok_and(|how| how == Attachment::Bare);
+        let bare: Vec<Place> = places.filter(is_bare).collect();
+        self.hosts.lost.extend(bare.into_iter().map(|place| (place.netns_inode, place.ifindex)));
     }
 
     /// Looks at devices of a namespace, or at all when none is named.

@@ -3,10 +3,12 @@
 //! One thread at a time changes anything: every request takes the node for as long as it works on it. What
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
+mod adopt;
 mod api;
 mod apply;
 mod attachment;
 pub(crate) mod config;
+mod denials;
 mod end;
 mod ending;
 mod events;
@@ -15,8 +17,11 @@ mod hosts;
 mod index;
 mod keys;
 mod lifetime;
+mod live;
 mod lock;
 pub(crate) mod marks;
+mod metrics;
+mod news;
 mod node;
 mod origin;
 mod orphans;
@@ -24,19 +29,23 @@ mod providing;
 mod proxies;
 mod reconcile;
 mod refusal;
+mod reload;
 mod rest;
 mod server;
 mod sidecar;
 mod status;
 mod store;
 mod tokens;
+mod totals;
 mod turns;
+mod upkeep;
+mod watch;
 
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Slots that wait for a flow table.
@@ -57,7 +66,8 @@ pub struct Options {
     pub socket: PathBuf,
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Enforcement goes on after it.
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Enforcement goes on after it. Told to (SIGHUP), it reads the
+/// configuration again.
 ///
 /// # Errors
 /// When it cannot start; the message says what is missing and what to do.
@@ -66,12 +76,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock::state_dir(&options.state_dir)?;
     // From here on a signal waits until what was begun is done, so that the socket is removed whenever it comes.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let reload = signal(SignalKind::hangup())?;
     let stop = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("stopping; enforcement goes on");
     };
     let listener = server::bind(&options.socket)?;
-    let served = serve(listener, config, &options, stop).await;
+    let served = serve(listener, config, &options, reload, stop).await;
     server::unbind(&options.socket);
     served
 }
@@ -81,6 +92,7 @@ async fn serve(
     listener: UnixListener,
     config: config::Config,
     options: &Options,
+    reload: Signal,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let ours = config.marks;
@@ -88,38 +100,53 @@ async fn serve(
         Some(api) => Some(rest::Listening::open(api).await?),
         None => None,
     };
+    let (counted, watched) = (metrics::Counted::new(), metrics::Daemon::default());
+    if let Some(metrics) = &config.metrics {
+        let listening = metrics::Listening::open(metrics).await?;
+        tokio::spawn(metrics::serve(listening, watched.clone(), counted.clone()));
+    }
     let provider = config.provider.as_ref().map(filter_provider::Provider::new).transpose();
     let provider = provider.context("the provider cannot be used")?;
     let pools = provider.as_ref().map(|provider| provider.pools().to_vec()).unwrap_or_default();
     let providing = Arc::new(providing::Providing::new(provider, config.templates.clone()));
-    let proxies = Arc::new(proxies::Proxies::new(&sidecar::resolvers(&config).unwrap_or_default(), &config.operator)?);
+    let proxies =
+        live::Live::new(proxies::Proxies::new(&sidecar::resolvers(&config).unwrap_or_default(), &config.operator)?);
     let settings = Arc::new(config.api.clone().unwrap_or_default());
-    let limits = Arc::new(config.operator.limits.clone());
+    let limits = live::Live::new(config.operator.limits.clone());
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
-    reconcile::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
+    adopt::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     for collision in marks::collisions(ours)? {
         tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);
     }
     node.dataplane.protect(&pools).context("cannot protect the provider's addresses")?;
     let (keys, tokens) = (keys::Keys::load(&node.store)?, tokens::Tokens::new(node.store.host_secret()));
     let kernel_events = node.dataplane.events().context("cannot read the kernel's events")?;
-    let (names, notices) = (node.names(), node.hosts.notices.watcher()?);
+    let (names, news, notices) = (node.names(), node.news.clone(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
+    let links = node.dataplane.watch_links();
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
-    let events = events::pump(kernel_events, names.clone(), full);
-    events::follow(denied, names, events.clone());
-    tokio::spawn(reconcile::watch(node.clone(), notices, unfollowed));
-    tokio::spawn(reconcile::keep_sidecar(node.clone(), ended));
-    let applies = apply::Queue::default();
-    let api = api::Api { node: node.clone(), applies, events, keys, tokens, proxies, providing, settings, limits };
+    events::pump(kernel_events, names.clone(), news.clone(), full);
+    events::follow(denied, names, news.clone());
+    tokio::spawn(watch::watch(node.clone(), notices, unfollowed));
+    tokio::spawn(watch::watch_links(node.clone(), links));
+    tokio::spawn(watch::keep_sidecar(node.clone(), ended));
+    let applies = apply::Queue::new(counted.clone());
+    let api =
+        api::Api { node: node.clone(), applies, news, keys, tokens, proxies, providing, settings, limits, counted };
     providing::adopt(&api).await.map_err(|refusal| anyhow::anyhow!("{}", refusal.reply().message))?;
     tokio::spawn(lifetime::watch(api.clone()));
+    tokio::spawn(reload::watch(api.clone(), options.config.clone(), options.config_required, reload));
+    if api.providing.is_there() {
+        tokio::spawn(upkeep::watch(api.clone()));
+    }
     if let Some(listening) = listening {
         tracing::info!(listen = %listening.address()?, "the API is open");
         tokio::spawn(rest::serve(listening, rest::for_keys(api.clone())));
     }
+    filter_dataplane::return_memory();
+    drop(watched.set(api.clone()));
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot tell systemd")?;
     tracing::info!(socket = %options.socket.display(), "ready");
     server::serve(listener, api, stop).await?;

@@ -3,9 +3,11 @@
 use super::config::Config;
 use super::hosts::Hosts;
 use super::index::Index;
+use super::news::News;
 use super::refusal::Refusal;
 use super::sidecar::{Judged, Sidecar};
 use super::store::{Record, Store};
+use super::totals::{Reading, Totals};
 use filter_core::abi::SandboxConfig;
 use filter_dataplane::{Dataplane, HookKind, Place};
 use filter_policy::{NetnsRef, Sandbox, Sources};
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What the reader of events knows of sandboxes, and learns of them.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +52,7 @@ impl Held {
     }
 
     /// What its events are told by.
-    fn key(&self) -> (u32, u32) {
+    pub(super) fn key(&self) -> (u32, u32) {
         (self.record.slot, self.record.incarnation)
     }
 
@@ -76,6 +78,16 @@ pub(super) struct Node {
     pub index: Index,
     pub hosts: Hosts,
     pub sidecar: Sidecar,
+    /// What is told to whoever watches.
+    pub news: News,
+    /// What all sandboxes have counted.
+    pub totals: Totals,
+    /// Why the attachment of a sandbox could not be looked at or mended the last time, by its id.
+    pub troubles: BTreeMap<String, String>,
+    /// When all devices were looked at last.
+    pub looked: Option<Instant>,
+    /// When the disk took last what was written to try it.
+    pub probed: Option<Instant>,
     names: Names,
     last_incarnation: u32,
 }
@@ -85,7 +97,7 @@ impl Node {
     pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
         let mut dataplane = Dataplane::open_with(pin_dir, config.hook.chosen().unwrap_or_else(HookKind::probe))?;
         dataplane.limit_flows(config.flows.0);
-        let store = Store::open(state_dir)?;
+        let (store, news) = (Store::open(state_dir)?, News::new());
         Ok(Node {
             dataplane,
             config,
@@ -95,7 +107,12 @@ impl Node {
             orphans: BTreeMap::new(),
             index: Index::new(),
             hosts: Hosts::open()?,
-            sidecar: Sidecar::new(),
+            sidecar: Sidecar::new(news.clone()),
+            news,
+            totals: Totals::new(),
+            troubles: BTreeMap::new(),
+            looked: None,
+            probed: None,
             names: Names::default(),
             last_incarnation: u32::MAX,
         })
@@ -119,6 +136,23 @@ impl Node {
         names.get(&held.key()).map(|heard| heard.refused.clone()).unwrap_or_default()
     }
 
+    /// What the kernel and the sidecar have counted of a sandbox that is attached.
+    pub(super) fn reading(&self, record: &Record) -> Result<Reading, filter_dataplane::Error> {
+        let counters = self.dataplane.counters(record.slot)?;
+        let names = self.names.read().expect("no panic under the lock");
+        let nothing = BTreeMap::new();
+        let refused = names.get(&(record.slot, record.incarnation)).map_or(&nothing, |heard| &heard.refused);
+        Ok(Reading::new(counters.as_ref(), refused))
+    }
+
+    /// Takes a sandbox off its device, or what is left of it in the kernel if that is gone. What it has counted stays in the sums.
+    pub(super) fn detach(&mut self, record: &Record) -> Result<(), filter_dataplane::Error> {
+        let last = self.reading(record)?;
+        self.dataplane.detach(record.place())?;
+        self.totals.end((record.slot, record.incarnation), &record.document.id, last);
+        Ok(())
+    }
+
     /// The sandbox with this id.
     pub(super) fn held(&self, id: &str) -> Result<&Held, Refusal> {
         self.sandboxes.get(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))
@@ -134,6 +168,9 @@ impl Node {
             self.leave_out(old, held.gone || old.key() != held.key());
         }
         self.index.add(&held);
+        if !held.gone && old.as_ref().is_none_or(|old| old.gone || old.key() != held.key()) {
+            self.found(held.place());
+        }
         if !held.gone {
             self.names.write().expect("no panic under the lock").entry(held.key()).or_default().id.clone_from(&id);
         }
@@ -145,6 +182,7 @@ impl Node {
     /// Takes a sandbox from those that are held. Its slot is free for others from now on.
     pub(super) fn let_go(&mut self, id: &str) -> Option<Held> {
         let held = self.sandboxes.remove(id)?;
+        self.troubles.remove(id);
         self.leave_out(&held, true);
         self.unfollow_if_empty(held.record.netns_inode);
         Some(held)
@@ -155,6 +193,7 @@ impl Node {
         if unheard {
             self.end_names(held.record.slot);
             self.names.write().expect("no panic under the lock").remove(&held.key());
+            self.news.forget(held.key());
         }
         self.unprotect(&held.sandbox);
     }

@@ -5,7 +5,7 @@
 
 use super::node::Node;
 use super::refusal::Refusal;
-use crate::api::{EndState, Ended, Orphan};
+use crate::api::{EndState, Ended, NoticeKind, Orphan};
 use filter_dataplane::{Attachment, Namespace, Place, netlink};
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(super) fn find(node: &mut Node, known: &BTreeSet<u32>) -> anyhow::Result<()>
         }
         let place = node.dataplane.place_of(slot)?;
         let place = place.unwrap_or(Place { slot, netns_inode: Namespace::own()?.inode(), ifindex: 0 });
-        if node.dataplane.attachment(place)? == Attachment::Gone {
+        if matches!(node.dataplane.attachment(place)?, Attachment::Gone | Attachment::Bare) {
             node.dataplane.detach(place)?;
             continue;
         }
@@ -27,6 +27,8 @@ pub(super) fn find(node: &mut Node, known: &BTreeSet<u32>) -> anyhow::Result<()>
             device,
             "hooks that no record knows go on enforcing; filter-ctl detach --slot {slot} ends that"
         );
+        let text = format!("hooks on {device} that no record knows go on enforcing (slot {slot})");
+        node.news.tell(NoticeKind::Orphan, None, text);
         node.orphans.insert(slot, place);
     }
     Ok(())

@@ -83,6 +83,11 @@ pub(super) fn new_id() -> anyhow::Result<String> {
 }
 
 impl Providing {
+    /// Whether there is a provider.
+    pub(super) fn is_there(&self) -> bool {
+        self.provider.is_some()
+    }
+
     /// With this provider and these templates. Without any templates there is one, `base`.
     pub(super) fn new(provider: Option<Provider>, mut templates: BTreeMap<String, Template>) -> Providing {
         if templates.is_empty() {

@@ -1,301 +1,57 @@
-//! Wanted and actual: taking over what is pinned, and following what happens to devices and addresses.
+//! Wanted and actual, of one sandbox: mending what is torn, letting go of what is gone, following its gateway.
 
 use super::attachment::attachment;
 use super::node::{Held, Node};
-use super::store::{Pending, Record};
-use anyhow::Context;
+use super::store::Record;
+use crate::api::NoticeKind;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Gateway, Watcher, fail_point};
-use filter_policy::{Compiled, compile, validate};
-use std::collections::BTreeSet;
+use filter_dataplane::{Attachment, Device, Gateway, HookKind};
 use std::net::Ipv6Addr;
-use std::ops::Bound;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::sync::mpsc::Receiver;
-use tokio::time::MissedTickBehavior;
-
-/// Between looks at what sends no notice: pins, flows.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Between looks at the sidecar.
-const BEAT: Duration = Duration::from_millis(150);
-/// Sandboxes that are looked at under one lock.
-const AT_ONCE: usize = 64;
-/// Sandboxes that are taken over together.
-const ADOPTED_AT_ONCE: usize = 256;
-/// For notices that come together.
-const SETTLE: Duration = Duration::from_millis(20);
-
-/// Takes over the sandboxes of an earlier daemon. Their devices are filtered all the while.
-pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
-    fail_point("adopt.opened");
-    let own = node.follow(None)?;
-    node.protect_host(own)?;
-    let mut waiting = node.store.load()?.into_iter().peekable();
-    while waiting.peek().is_some() {
-        let mut taken = Vec::with_capacity(ADOPTED_AT_ONCE);
-        for (id, pending) in waiting.by_ref().take(ADOPTED_AT_ONCE) {
-            if let Some(record) = settle(node, &id, pending)? {
-                fail_point("adopt.settled");
-                taken.extend(take_over(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?);
-            }
-        }
-        adopt_taken(node, taken)?;
-    }
-    // From here on nobody asks the kernel what the records of these are.
-    node.store.flush()?;
-    let known: BTreeSet<u32> = node.sandboxes.values().filter(|held| !held.gone).map(|held| held.record.slot).collect();
-    for slot in node.dataplane.sweep(&known)? {
-        tracing::warn!(slot, "what an unfinished operation left in this slot was removed");
-    }
-    super::orphans::find(node, &known)?;
-    for slot in node.orphans.keys() {
-        node.index.occupy(*slot);
-    }
-    let kept: BTreeSet<u64> = node.orphans.values().map(|place| place.netns_inode).collect();
-    let hosts = &node.hosts;
-    node.dataplane.sweep_bridges()?;
-    node.dataplane.forget_rest(&kept, |inode| hosts.survey(inode).is_some())?;
-    fail_point("adopt.protected");
-    Ok(())
-}
-
-/// Decides between what was confirmed and what was prepared: the kernel knows which of the two it enforces. A detachment that
-/// has begun is completed. After a restart of the machine the store has decided already.
-fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<Record>> {
-    let Pending { current, next } = pending;
-    let Some(next) = next else {
-        return Ok(current);
-    };
-    let state = node.dataplane.state(next.slot)?;
-    let foreign = state.is_some_and(|state| state.config.incarnation != next.incarnation);
-    let enforced = state.filter(|_| !foreign);
-    if next.leaving {
-        if enforced.is_some() && node.dataplane.attachment(next.place())? == Attachment::Whole {
-            node.store.drop_prepared(id);
-            return Ok(current);
-        }
-        if !foreign {
-            node.dataplane.detach(next.place())?;
-        }
-        node.store.remove(id)?;
-        return Ok(None);
-    }
-    let took_effect = enforced.is_some_and(|state| {
-        let sealed = state.config.flags & SandboxFlags::SEALED != 0;
-        state.generation == next.generation && sealed == next.sealed
-    });
-    // Somebody has cleared the kernel: it may have been acknowledged before that.
-    let forgotten =
-        enforced.is_none() && current.as_ref().is_some_and(|current| current.incarnation == next.incarnation);
-    // A sandbox that was being created may lack hooks: it was not acknowledged then, or somebody has taken them off since. They are
-    // attached when it is taken over.
-    if forgotten || took_effect {
-        node.store.commit(id)?;
-        return Ok(Some(next));
-    }
-    if current.is_none() && enforced.is_some() {
-        node.dataplane.detach(next.place())?;
-    }
-    node.store.drop_prepared(id);
-    Ok(current)
-}
-
-/// A sandbox whose links are this daemon's, and the policy that its record says.
-struct Taken {
-    held: Held,
-    policy: Compiled,
-    /// Whether the sidecar has its names.
-    names: anyhow::Result<()>,
-}
-
-/// Puts this daemon's program behind the links of a sandbox; nothing when its device is gone.
-fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option<Taken>> {
-    let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
-    let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
-    let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
-    let state = node.dataplane.state(held.record.slot)?;
-    let Some(state) = state.filter(|state| state.config.incarnation == held.record.incarnation) else {
-        // Its slot is empty or another's by now.
-        lay_by(node, id, held)?;
-        return Ok(None);
-    };
-    held.config = state.config;
-    let torn = node.dataplane.attachment(held.place())? == Attachment::Torn;
-    if torn && !mend(node, &held)? || !node.dataplane.adopt(held.place())? {
-        node.store.flush()?;
-        node.dataplane.detach(held.place())?;
-        lay_by(node, id, held)?;
-        return Ok(None);
-    }
-    fail_point("adopt.linked");
-    held.gone = false;
-    // The operator's configuration may be another than that of the earlier daemon, and that may have died in the middle of an
-    // update: attachment and policy are both made to be what the record says.
-    let policy = compile(&held.sandbox.policy, &node.config.operator, held.record.generation);
-    let names = node.prepare_names(&held.record, &held.config, &held.sandbox);
-    Ok(Some(Taken { held, policy, names }))
-}
-
-/// Makes attachment and policy of sandboxes what their records say; they share a grace period.
-fn adopt_taken(node: &mut Node, taken: Vec<Taken>) -> anyhow::Result<()> {
-    let policies: Vec<_> = taken.iter().map(|taken| (taken.held.record.slot, &taken.policy)).collect();
-    let switched = node.dataplane.switch_many(&policies);
-    for (Taken { held, names, .. }, switched) in taken.into_iter().zip(switched) {
-        let id = held.sandbox.id.to_string();
-        switched.with_context(|| format!("sandbox \"{id}\""))?;
-        // Without the sidecar what it would judge is denied.
-        if let Err(error) = names.and_then(|()| node.sidecar.commit(held.record.slot)) {
-            tracing::error!(id, "its names are of no use: {error:#}");
-            node.sidecar.falls_short();
-        }
-        hold_adopted(node, &id, held).with_context(|| format!("sandbox \"{id}\""))?;
-        fail_point("adopt.between");
-    }
-    Ok(())
-}
-
-fn hold_adopted(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
-    let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
-    node.hold(held);
-    match node.follow(netns.as_ref()) {
-        Ok(found) if found == inode => node.protect_host(inode)?,
-        // The namespace lost its name; what is protected there stays.
-        Ok(found) => node.unfollow_if_empty(found),
-        Err(error) => tracing::warn!(id, %error, "changes of its namespace are not followed"),
-    }
-    let place = node.sandboxes.get(id).map(Held::place);
-    let gateway = place.and_then(|place| node.hosts.survey(inode)?.gateway(place.ifindex));
-    follow_gateway(node, id, gateway.unwrap_or(known))
-}
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
-fn mend(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
+pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyhow::Result<bool> {
     let (id, device) = (&held.sandbox.id, &held.record.device);
-    tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
+    if attachment == Attachment::Changed {
+        tracing::error!(%id, device, "somebody has removed a pin of the filter or replaced its program; both are put back");
+    } else {
+        tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
+    }
     let found = Device::find(&held.sandbox.attach).ok();
     let Some(device) = found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
     else {
         return Ok(false);
     };
+    let kind = match node.dataplane.hook(held.place()) {
+        HookKind::Tcx => NoticeKind::Link,
+        HookKind::Clsact => NoticeKind::Filter,
+    };
     node.dataplane.mend(held.place(), &device)?;
+    let text = format!("somebody had removed a {} of the filter from {}; it is back", kind.name(), device.name);
+    node.news.tell(kind, Some(id.as_str()), text);
     Ok(true)
 }
 
 /// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.
-fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
+pub(super) fn lay_by(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
     if held.record.sealed && !held.is_provided() {
         node.let_go(id);
         return node.store.remove(id);
     }
     tracing::info!(id, device = held.record.device, "the device is gone");
+    node.news.tell(NoticeKind::Detached, Some(id), format!("its device {} is gone", held.record.device));
     node.hold(Held { gone: true, ..held });
     Ok(())
 }
 
-/// Follows what the kernel tells of devices and addresses, and looks every second at what sends no notice. Sandboxes whose connections
-/// find no room get a flow table if they have none.
-pub(super) async fn watch(node: Arc<Mutex<Node>>, mut notices: Watcher, mut unfollowed: Receiver<u32>) {
-    let mut beat = tokio::time::interval(INTERVAL);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let look_around = tokio::select! {
-            heard = notices.heard() => {
-                if let Err(error) = heard {
-                    tracing::error!(%error, "no notices of the kernel; looking every second only");
-                    beat.tick().await;
-                }
-                tokio::time::sleep(SETTLE).await;
-                false
-            }
-            Some(slot) = unfollowed.recv() => {
-                with(&node, move |node| follow(node, slot)).await;
-                continue;
-            }
-            _ = beat.tick() => true,
-        };
-        with(&node, |node| Ok(node.catch_up()?)).await;
-        with(&node, |node| node.store.flush_older(INTERVAL)).await;
-        let mut next = look_around.then(String::new);
-        while let Some(from) = next {
-            next = with(&node, move |node| look(node, &from)).await.flatten();
-        }
-    }
-}
-
-fn follow(node: &mut Node, slot: u32) -> anyhow::Result<()> {
-    if node.dataplane.state(slot)?.is_some() {
-        node.dataplane.follow(slot)?;
-    }
-    Ok(())
-}
-
-async fn with<T: Send + 'static>(
-    node: &Arc<Mutex<Node>>,
-    work: impl FnOnce(&mut Node) -> anyhow::Result<T> + Send + 'static,
-) -> Option<T> {
-    let node = node.clone();
-    let worked = tokio::task::spawn_blocking(move || work(&mut node.lock().expect("no panic under the lock"))).await;
-    match worked {
-        Ok(Ok(result)) => return Some(result),
-        Ok(Err(error)) => tracing::error!("{error:#}"),
-        Err(error) => tracing::error!(%error, "the reconciler failed"),
-    }
-    None
-}
-
-/// Looks at the links and flows of some sandboxes, the first of which is the first not before `from`. Tells where to go on: nobody
-/// waits for a look at all.
-fn look(node: &mut Node, from: &str) -> anyhow::Result<Option<String>> {
-    node.dataplane.mend_bridges()?;
-    node.dataplane.mend_routes()?;
-    let mut ids: Vec<String> = node
-        .sandboxes
-        .range::<str, _>((Bound::Included(from), Bound::Unbounded))
-        .take(AT_ONCE + 1)
-        .map(|(id, _)| id.clone())
-        .collect();
-    let next = ids.split_off(AT_ONCE.min(ids.len())).pop();
-    for id in ids {
-        if let Err(error) = check(node, &id).and_then(|()| sweep(node, &id)) {
-            tracing::error!(id, "cannot look at its device: {error:#}");
-        }
-    }
-    Ok(next)
-}
-
-/// Makes sure, again and again, that the sidecar answers; replaces one that does not or has ended.
-pub(super) async fn keep_sidecar(node: Arc<Mutex<Node>>, ended: Arc<Notify>) {
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! { () = ended.notified() => {}, _ = beat.tick() => {} }
-        with(&node, |node| {
-            if node.sidecar.look() {
-                revive(node);
-            }
-            Ok(())
-        })
-        .await;
-    }
-}
-
-/// Gives a new sidecar all that the last one had.
-fn revive(node: &mut Node) {
+/// Sandboxes whose policies have names, and that the sidecar does not work for.
+pub(super) fn lacking(node: &Node) -> impl Iterator<Item = &Held> {
     let named = |held: &&Held| !held.gone && !held.record.sealed && held.sandbox.policy.is_captured();
-    let lacks = |held: &&Held| named(held) && !node.sidecar.has(held.record.slot);
-    for held in node.sandboxes.values().filter(lacks).cloned().collect::<Vec<_>>() {
-        give_names(node, &held);
-        if !node.sidecar.runs() {
-            return;
-        }
-    }
+    node.sandboxes.values().filter(named).filter(|held| !node.sidecar.has(held.record.slot))
 }
 
 /// Gives the sidecar the names of a policy that is in force.
-fn give_names(node: &mut Node, held: &Held) {
+pub(super) fn give_names(node: &mut Node, held: &Held) {
     let prepared = node.prepare_names(&held.record, &held.config, &held.sandbox);
     if let Err(error) = prepared.and_then(|()| node.sidecar.commit(held.record.slot)) {
         tracing::error!(id = %held.sandbox.id, "its names are of no use: {error:#}");
@@ -303,8 +59,18 @@ fn give_names(node: &mut Node, held: &Held) {
     }
 }
 
-/// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone.
+/// Looks whether a sandbox's device and its links are there still; mends what is torn, and lets go of what is gone. Keeps in mind
+/// whether that could not be done.
 pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
+    let checked = check_device(node, id);
+    match &checked {
+        Ok(()) => drop(node.troubles.remove(id)),
+        Err(error) => drop(node.troubles.insert(id.to_owned(), format!("{error:#}"))),
+    }
+    checked
+}
+
+fn check_device(node: &mut Node, id: &str) -> anyhow::Result<()> {
     let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) else {
         return Ok(());
     };
@@ -313,15 +79,21 @@ pub(super) fn check(node: &mut Node, id: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let held = held.clone();
-    if attachment == Attachment::Gone || !mend(node, &held)? {
+    let is_gone = match attachment {
+        Attachment::Gone => true,
+        // Asked after the device was seen: had it taken the place of another, that was told before.
+        Attachment::Bare => node.has_lost(held.place())?,
+        _ => false,
+    };
+    if is_gone || !mend(node, &held, attachment)? {
         node.store.flush()?;
-        node.dataplane.detach(held.place())?;
+        node.detach(&held.record)?;
         lay_by(node, id, Held { gone: true, ..held })?;
     }
     Ok(())
 }
 
-fn sweep(node: &mut Node, id: &str) -> anyhow::Result<()> {
+pub(super) fn sweep(node: &mut Node, id: &str) -> anyhow::Result<()> {
     if let Some(held) = node.sandboxes.get(id).filter(|held| !held.gone) {
         node.dataplane.sweep_flows(held.record.slot)?;
     }

@@ -1,15 +1,19 @@
 //! The local API over its socket. Whoever may open the socket (mode 0600: its owner) may do everything.
 
 use super::api::Api;
+use super::metrics::counted;
 use super::node::Node;
 use super::origin::Caller;
 use super::refusal::Refusal;
 use super::{apply, end, ending, explain, orphans, rest, status};
-use crate::api::{ApplyRequest, DenyEvent, ErrorReply, ExplainRequest, Health, Key, MAX_BODY_BYTES, Missed, NewKey};
+use crate::api::{
+    ApplyRequest, Denials, ErrorReply, ExplainRequest, Health, Key, Line, MAX_BODY_BYTES, Missed, NewKey,
+};
 use anyhow::{Context, bail};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -64,6 +68,7 @@ pub(super) async fn serve(
     api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let counts = api.counted.clone();
     let router = Router::new()
         .route("/v1/health", get(health))
         .route("/v1/apply", post(apply_documents))
@@ -71,6 +76,7 @@ pub(super) async fn serve(
         .route("/v1/sandboxes/{id}", get(show).delete(delete))
         .route("/v1/sandboxes/{id}/detach", post(detach))
         .route("/v1/sandboxes/{id}/explain", post(explain_packet))
+        .route("/v1/sandboxes/{id}/denials", get(denials))
         .route("/v1/slots/{slot}/detach", post(detach_slot))
         .route("/v1/events", get(watch))
         .route("/v1/keys", get(list_keys).post(create_key))
@@ -78,7 +84,8 @@ pub(super) async fn serve(
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(api.clone())
-        .merge(rest::for_operator(api));
+        .merge(rest::for_operator(api))
+        .layer(middleware::from_fn_with_state(counts, counted));
     // Watchers hold their connections open: a stopping daemon does not wait for them.
     let server = axum::serve(listener, router);
     tokio::select! {
@@ -142,6 +149,16 @@ async fn explain_packet(
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Since {
+    since_ms: Option<u64>,
+}
+
+async fn denials(State(api): State<Api>, Path(id): Path<String>, Query(since): Query<Since>) -> Answer<Denials> {
+    answer(&api, move |node| status::denials(node, &id, since.since_ms.unwrap_or(0))).await
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Watch {
     id: Option<String>,
@@ -151,21 +168,30 @@ async fn watch(State(api): State<Api>, Query(watch): Query<Watch>) -> Result<Res
     if let Some(id) = watch.id.clone() {
         api.with(move |node| node.held(&id).map(drop)).await?;
     }
-    let lines = lines(api.events.subscribe(), watch.id);
+    let lines = lines(api.news.watch(), watch.id);
     let response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines));
     Ok(response.into_response())
 }
 
-/// The events of one sandbox, or of all, and how many were missed.
-fn lines(events: broadcast::Receiver<DenyEvent>, id: Option<String>) -> impl Stream<Item = io::Result<String>> {
-    BroadcastStream::new(events).filter_map(move |event| {
-        let line = match event {
-            Ok(event) if id.as_ref().is_none_or(|id| *id == event.id) => Some(serde_json::to_string(&event)),
+/// What is told of one sandbox, or at all, and how much was missed.
+fn lines(news: broadcast::Receiver<Line>, id: Option<String>) -> impl Stream<Item = io::Result<String>> {
+    BroadcastStream::new(news).filter_map(move |line| {
+        let line = match line {
+            Ok(line) if id.as_ref().is_none_or(|id| about(&line) == Some(id)) => Some(serde_json::to_string(&line)),
             Ok(_) => None,
             Err(BroadcastStreamRecvError::Lagged(missed)) => Some(serde_json::to_string(&Missed { missed })),
         };
         std::future::ready(line.map(|line| line.map(|line| line + "\n").map_err(io::Error::from)))
     })
+}
+
+/// The sandbox that a line is about.
+fn about(line: &Line) -> Option<&String> {
+    match line {
+        Line::Denied(event) => Some(&event.id),
+        Line::Notice(notice) => notice.id.as_ref(),
+        Line::Missed(_) => None,
+    }
 }
 
 async fn list_keys(State(api): State<Api>) -> Json<Vec<Key>> {

@@ -6,7 +6,8 @@ mod lives;
 mod process;
 
 use super::config::Config;
-use crate::api::SidecarStatus;
+use super::news::News;
+use crate::api::{NoticeKind, SidecarStatus};
 use anyhow::{Context, Result, bail};
 use filter_dataplane::{Dataplane, Dials, Place};
 use filter_policy::{Attach, Entry, NetnsRef, Sandbox};
@@ -37,6 +38,7 @@ pub(super) struct Sidecar {
     lacking: Option<Instant>,
     ended: Arc<Notify>,
     denied: broadcast::Sender<Denied>,
+    news: News,
 }
 
 /// A sandbox whose connections it is to judge.
@@ -58,10 +60,10 @@ struct Running {
 }
 
 impl Sidecar {
-    /// None that runs yet.
-    pub(super) fn new() -> Sidecar {
+    /// None that runs yet; `news` hears of those that are lost.
+    pub(super) fn new(news: News) -> Sidecar {
         let (lives, ended) = (Lives::default(), Arc::default());
-        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0 }
+        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0, news }
     }
 
     /// Notified when it ends.
@@ -92,6 +94,19 @@ impl Sidecar {
     /// Whether it has anything of a slot.
     pub(super) fn has(&self, slot: u32) -> bool {
         self.running.as_ref().is_some_and(|running| running.slots.contains_key(&slot))
+    }
+
+    /// Tells one that runs what of the configuration holds from now on; one that does not take it is replaced.
+    pub(super) fn configure(&mut self, config: &Config) {
+        let Some(running) = &mut self.running else { return };
+        let told = resolvers(config).and_then(|resolvers| {
+            let sources = config.sources.clone();
+            running.process.order(&Order::Configure { resolvers, sources }, &[])
+        });
+        if let Err(error) = told {
+            tracing::error!("the sidecar: {error:#}");
+            self.lose();
+        }
     }
 
     /// Gives it the names of a sandbox's policy, which it is to judge by from [`Self::commit`] on.
@@ -180,6 +195,7 @@ impl Sidecar {
         let age = process.age();
         let why = process.is_lost().unwrap_or_else(|| "it did not do what it was told".to_owned());
         tracing::error!(pid = process.pid(), "the sidecar is lost, and replaced: {why}");
+        self.news.tell(NoticeKind::Sidecar, None, format!("the sidecar is lost, and replaced: {why}"));
         drop(process);
         let now = Instant::now();
         self.lives.ended(age, why, now);

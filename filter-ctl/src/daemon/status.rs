@@ -1,8 +1,9 @@
 //! Sandboxes as the API shows them.
 
 use super::node::{Held, Node};
+use super::origin::Origin;
 use super::refusal::Refusal;
-use crate::api::{CounterStatus, SandboxStatus, State};
+use crate::api::{Asked, CounterStatus, Denials, SandboxStatus, State};
 use filter_core::Reason;
 use filter_core::abi::Counter;
 use filter_dataplane::Counters;
@@ -19,6 +20,16 @@ pub(super) fn all(node: &Node) -> Result<Vec<SandboxStatus>, Refusal> {
     node.sandboxes.values().map(|held| status(node, held)).collect()
 }
 
+/// What was denied to one sandbox since a moment, milliseconds since 1970.
+pub(super) fn denials(node: &Node, id: &str, since_ms: u64) -> Result<Denials, Refusal> {
+    let held = node.held(id)?;
+    let counters = if held.gone { None } else { node.dataplane.counters(held.record.slot)? };
+    let counted = |counter| counters.as_ref().map_or(0, |counters| counters.get(counter));
+    let (denials, dropped) = node.news.denials(held.key(), id, since_ms);
+    let (suppressed, lost) = (counted(Counter::EventsSuppressed), counted(Counter::EventsLost));
+    Ok(Denials { denials, dropped, suppressed, lost })
+}
+
 /// A device as people write it: `veth7`, `veth7@web`.
 pub(super) fn device_label(sandbox: &Sandbox, device: &str) -> String {
     match &sandbox.attach {
@@ -33,7 +44,7 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         id: held.sandbox.id.to_string(),
         name: held.sandbox.name.clone(),
         state: match (held.gone, held.record.sealed) {
-            (true, _) => State::Gone,
+            (true, _) => State::Detached,
             (false, true) => State::Sealed,
             (false, false) => State::Active,
         },
@@ -43,9 +54,20 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
         document: held.record.document.redacted(),
         counters: counters.map(|counters| counted(&counters, &node.refused(held))).unwrap_or_default(),
         denied_resolvers: node.denied_resolvers(held),
+        asked: held.record.origin.as_ref().map(asked),
         created: held.record.created,
         updated: held.record.updated,
     })
+}
+
+fn asked(origin: &Origin) -> Asked {
+    Asked {
+        key: origin.owner.clone(),
+        template: origin.template.clone(),
+        provided: origin.provided,
+        ends: origin.ends_at.map(|ms| ms / 1_000),
+        metadata: origin.metadata.clone(),
+    }
 }
 
 fn counted(counters: &Counters, refused: &BTreeMap<u8, u64>) -> CounterStatus {

@@ -7,9 +7,9 @@
 //! Replacing the program of a filter is one request for the same priority and handle, and no packet goes without either: the
 //! kernel makes the new filter whole and puts it into the list in the old one's place (`list_replace_rcu` in `cls_bpf`).
 
-use super::{Hook, Spot};
+use super::{Hook, Spot, State};
 use crate::tc::{Existing, Tc};
-use crate::{Attachment, Device, Error, Namespace, fail_point, sys};
+use crate::{Device, Error, Namespace, fail_point, sys};
 use aya::maps::MapData;
 use aya::programs::SchedClassifier;
 use std::fs;
@@ -66,15 +66,22 @@ pub(super) fn adopt(spot: &Spot<'_>, program: &mut SchedClassifier) -> Result<bo
     }
 }
 
-pub(super) fn state(spot: &Spot<'_>) -> Result<Attachment, Error> {
-    let Some(namespace) = Namespace::with_inode(spot.place.netns_inode)? else {
-        return Ok(Attachment::Gone);
+/// How the filters of one device are. A program that is one of `ours` needs no look at what it works with.
+pub(super) fn states(spots: &[&Spot<'_>], ours: impl Fn(Hook) -> Option<u32>) -> Result<Vec<State>, Error> {
+    let place = spots[0].place;
+    let Some(namespace) = Namespace::with_inode(place.netns_inode)? else {
+        return Ok(vec![State::NoDevice; spots.len()]);
     };
-    match Tc::new(&namespace, spot.place.ifindex).program(spot.hook)? {
-        Err(error) if is_no_device(&error) => Ok(Attachment::Gone),
-        Ok(id) if is_ours(id, &spot.path())? => Ok(Attachment::Whole),
-        _ => Ok(Attachment::Torn),
-    }
+    let hooks: Vec<Hook> = spots.iter().map(|spot| spot.hook).collect();
+    let found = Tc::new(&namespace, place.ifindex).programs(&hooks)?;
+    let state = |(spot, found): (&&Spot<'_>, io::Result<u32>)| {
+        Ok(match found {
+            Err(error) if is_no_device(&error) => State::NoDevice,
+            Ok(id) if ours(spot.hook) == Some(id) || is_ours(id, &spot.path())? => State::Whole,
+            _ => State::Off,
+        })
+    };
+    spots.iter().zip(found).map(state).collect()
 }
 
 /// Deletes the filter that is written down at `pin`, and the qdisc if that was made for it and nobody else uses it. The pin

@@ -6,8 +6,9 @@
 mod clsact;
 mod tcx;
 
+use crate::links::Key;
 use crate::pins::Pins;
-use crate::{Attachment, Device, Error, Place, fail_point};
+use crate::{Attachment, Device, Error, Namespace, Place, fail_point, netlink};
 use aya::programs::{SchedClassifier, TcAttachType};
 use std::fs;
 use std::io;
@@ -75,6 +76,66 @@ impl Hook {
     }
 }
 
+/// How one hook is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In place.
+    Whole,
+    /// On its device, but somebody has changed it.
+    Changed,
+    /// Not on its device, if that is still there.
+    Off,
+    /// Its device or namespace is gone.
+    NoDevice,
+}
+
+/// How the hooks of one device are, one by one. `ours` tells the ids of the programs that this daemon has loaded for them.
+pub(crate) fn states(spots: &[Spot<'_>], ours: impl Fn(Hook) -> Option<u32>) -> Result<Vec<State>, Error> {
+    let kinds = spots.iter().map(Spot::kind).collect::<Result<Vec<_>, _>>()?;
+    // Where a mark was removed, that of the other hook tells which kind both are.
+    let any = kinds.contains(&Some(HookKind::Clsact));
+    let is_clsact = |at: &usize| kinds[*at] == Some(HookKind::Clsact) || kinds[*at].is_none() && any;
+    let filters: Vec<usize> = (0..spots.len()).filter(is_clsact).collect();
+    let mut filtered = match filters.as_slice() {
+        [] => Vec::new(),
+        some => clsact::states(&some.iter().map(|at| &spots[*at]).collect::<Vec<_>>(), ours)?,
+    }
+    .into_iter();
+    spots
+        .iter()
+        .zip(&kinds)
+        .map(|(spot, kind)| match kind {
+            Some(HookKind::Clsact) => Ok(filtered.next().expect("a state for each filter")),
+            None if any => Ok(match filtered.next().expect("a state for each filter") {
+                State::Whole => State::Changed,
+                other => other,
+            }),
+            _ => tcx::state(spot),
+        })
+        .collect()
+}
+
+/// How the hooks of one device are, together.
+pub(crate) fn attachment(spots: &[Spot<'_>], ours: impl Fn(Hook) -> Option<u32>) -> Result<Attachment, Error> {
+    let states = states(spots, ours)?;
+    let is = |state: State| move |one: &State| *one == state;
+    Ok(match states.as_slice() {
+        all if all.iter().all(is(State::Whole)) => Attachment::Whole,
+        some if some.iter().any(is(State::NoDevice)) => Attachment::Gone,
+        some if !some.iter().any(is(State::Off)) => Attachment::Changed,
+        // One that is on its device tells that the device is the same.
+        some if !some.iter().all(is(State::Off)) => Attachment::Torn,
+        _ if has_device(spots[0].place)? => Attachment::Bare,
+        _ => Attachment::Gone,
+    })
+}
+
+/// Whether there is a device where the place says.
+fn has_device(place: Place) -> Result<bool, Error> {
+    let Some(namespace) = Namespace::with_inode(place.netns_inode)? else { return Ok(false) };
+    Ok(netlink::link_at(&namespace, place.ifindex)?.is_some())
+}
+
 /// A hook of the device that a slot stands for, or of the bridge at a place without one.
 pub(crate) struct Spot<'a> {
     pub pins: &'a Pins,
@@ -109,12 +170,11 @@ impl Spot<'_> {
         }
     }
 
-    /// How it is.
-    pub(crate) fn state(&self) -> Result<Attachment, Error> {
-        match self.kind()? {
-            None => Ok(Attachment::Torn),
-            Some(HookKind::Tcx) => tcx::state(self),
-            Some(HookKind::Clsact) => clsact::state(self),
+    /// Makes whole what somebody has changed, while the device is the same.
+    pub(crate) fn mend(&self, kind: HookKind, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
+        match kind {
+            HookKind::Tcx => tcx::mend(self, program, device),
+            HookKind::Clsact => clsact::attach(self, program, device),
         }
     }
 
@@ -123,6 +183,7 @@ impl Spot<'_> {
         if self.kind()? == Some(HookKind::Clsact) {
             clsact::take_down(&self.path())?;
         }
+        self.pins.links.let_go(self.key());
         let path = self.path();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
@@ -131,6 +192,10 @@ impl Spot<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn key(&self) -> Key {
+        (self.place, self.hook.program())
     }
 
     fn path(&self) -> PathBuf {

@@ -1,11 +1,13 @@
 //! TCX: a link that keeps the program at its device for as long as it is pinned (kernel 6.6).
 
-use super::Spot;
+use super::{Spot, State};
 use crate::error::chain;
-use crate::{Attachment, Device, Error, Namespace, fail_point, sys};
+use crate::links::{self, Link};
+use crate::{Device, Error, Namespace, fail_point, sys};
 use aya::programs::SchedClassifier;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use std::sync::Once;
 
 pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
     let namespace = Namespace::find_or_own(device.netns.as_ref())?;
@@ -27,6 +29,7 @@ pub(super) fn attach(spot: &Spot<'_>, program: &mut SchedClassifier, device: &De
         let reason = "it was replaced by another device meanwhile".to_owned();
         return Err(spot.failed(&device.name, "attach to")(reason));
     }
+    hold(spot);
     Ok(())
 }
 
@@ -42,10 +45,47 @@ pub(super) fn adopt(spot: &Spot<'_>, program: &mut SchedClassifier) -> Result<bo
     // The handle is not needed: the pin holds the link.
     drop(program.take_link(id)?);
     fail_point(format_args!("adopt.{}.replaced", spot.hook.program()));
+    hold(spot);
     Ok(true)
 }
 
-pub(super) fn state(spot: &Spot<'_>) -> Result<Attachment, Error> {
-    let there = sys::pinned_link_ifindex(&spot.path())? == spot.place.ifindex;
-    Ok(if there { Attachment::Whole } else { Attachment::Gone })
+/// How a link is. One that is not held yet is from now on.
+pub(super) fn state(spot: &Spot<'_>) -> Result<State, Error> {
+    let path = spot.path();
+    let state = spot.pins.links.state(spot.key(), &path).map_err(links::failed(&path))?;
+    Ok(match state {
+        Some(Link::Whole) => State::Whole,
+        Some(Link::Changed) => State::Changed,
+        Some(Link::Off) => State::Off,
+        None if links::inode(&path).map_err(links::failed(&path))?.is_none() => State::Off,
+        None if sys::pinned_link_ifindex(&path)? == spot.place.ifindex => {
+            hold(spot);
+            State::Whole
+        }
+        None => State::Off,
+    })
+}
+
+/// A link that is on its device is pinned again, and gets the program again, without a gap; in the place of one that is not comes a new one.
+pub(super) fn mend(spot: &Spot<'_>, program: &mut SchedClassifier, device: &Device) -> Result<(), Error> {
+    let path = spot.path();
+    match spot.pins.links.state(spot.key(), &path).map_err(links::failed(&path))? {
+        Some(Link::Whole) => Ok(()),
+        Some(Link::Changed) => {
+            spot.pins.links.pin_again(spot.key(), &path).map_err(links::failed(&path))?;
+            adopt(spot, program).map(drop)
+        }
+        Some(Link::Off) | None => {
+            spot.detach()?;
+            attach(spot, program, device)
+        }
+    }
+}
+
+/// From now on the link stays when somebody removes its pin. Without a descriptor left it does not, and is looked at by its pin.
+fn hold(spot: &Spot<'_>) {
+    static TOLD: Once = Once::new();
+    if let Err(error) = spot.pins.links.hold(spot.key(), &spot.path()) {
+        TOLD.call_once(|| tracing::warn!(%error, "links cannot be held open, the first of them {}", spot.label()));
+    }
 }

@@ -16,21 +16,22 @@ pub const PRIORITY: u32 = 32;
 /// Index of the loopback device in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// Makes the rules and routes, of both families, that are not there yet.
+/// Makes the rules and routes, of both families, that are not there yet. Tells whether any was missing.
 ///
 /// # Errors
 /// When the namespace cannot be entered, or what the kernel refused.
-pub fn keep_marked(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
+pub fn keep_marked(namespace: &Namespace, marks: Marks) -> Result<bool, Error> {
     ask(namespace, "keep marked packets on this host", async |handle: Handle| {
+        let mut made = false;
         for route in routes() {
-            unless_there(handle.route().add(route).execute().await)?;
+            made |= unless_there(handle.route().add(route).execute().await)?;
         }
         let mut rule = handle.rule().add().v4();
         look_for(rule.message_mut(), marks);
-        unless_there(rule.execute().await)?;
+        made |= unless_there(rule.execute().await)?;
         let mut rule = handle.rule().add().v6();
         look_for(rule.message_mut(), marks);
-        unless_there(rule.execute().await)
+        Ok(made | unless_there(rule.execute().await)?)
     })
 }
 
@@ -82,9 +83,10 @@ fn look_for(rule: &mut RuleMessage, marks: Marks) {
     ]);
 }
 
-fn unless_there(answer: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+/// Whether something was made that was not there.
+fn unless_there(answer: Result<(), rtnetlink::Error>) -> Result<bool, rtnetlink::Error> {
     match answer {
-        Err(rtnetlink::Error::NetlinkError(refusal)) if refusal.raw_code() == -libc::EEXIST => Ok(()),
-        other => other,
+        Err(rtnetlink::Error::NetlinkError(refusal)) if refusal.raw_code() == -libc::EEXIST => Ok(false),
+        other => other.map(|()| true),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn forget(host: &Namespace, source: IpAddr) -> Result<(), Errno> {
     forgotten.unwrap_or(Err(Errno::EPERM))
 }
 
-fn connect() -> Result<OwnedFd, Errno> {
+pub(super) fn connect() -> Result<OwnedFd, Errno> {
     let protocol = SockProtocol::NetlinkNetFilter;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(10))?;
@@ -100,7 +100,7 @@ fn ask(socket: &OwnedFd, kind: u16, flags: u16, source: IpAddr, body: &[u8]) -> 
     send(socket.as_raw_fd(), &message, MsgFlags::empty()).map(drop)
 }
 
-fn receive(socket: &OwnedFd) -> Result<Vec<u8>, Errno> {
+pub(super) fn receive(socket: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; 64 << 10];
     let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
     buffer.truncate(length);
@@ -108,7 +108,7 @@ fn receive(socket: &OwnedFd) -> Result<Vec<u8>, Errno> {
 }
 
 /// Types and bodies of the messages of one datagram.
-fn messages(mut datagram: &[u8]) -> Vec<(u16, &[u8])> {
+pub(super) fn messages(mut datagram: &[u8]) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();
     while let Some((header, _)) = datagram.split_at_checked(HEADER) {
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;

@@ -4,14 +4,16 @@
 //! transaction, without forgetting which connections are counted.
 
 use crate::Error;
-use crate::command;
+use crate::command::{self, CommandError};
 use crate::netns::Config;
 use filter_dataplane::Namespace;
 use ipnet::IpNet;
 use std::time::Duration;
 
 /// The table.
-pub(super) const TABLE: &str = "inet sandbox-filter-netns";
+const TABLE: &str = "inet sandbox-filter-netns";
+const FAMILY: &str = "inet";
+const NAME: &str = "sandbox-filter-netns";
 /// How long `nft` may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,6 +25,17 @@ pub(super) fn check(host: &Namespace, config: &Config, pool: &[IpNet]) -> Result
 /// Makes the table, or makes it what it should be.
 pub(super) fn ensure(host: &Namespace, config: &Config, pool: &[IpNet]) -> Result<(), Error> {
     nft(host, &[], "make the table", &table(config, pool))
+}
+
+/// The table as `nft` shows it, without what its sets hold; nothing when it is not there.
+pub(super) fn shown(host: &Namespace) -> Result<Option<Vec<u8>>, Error> {
+    let words = ["nft", "--stateless", "--terse", "list", "table", FAMILY, NAME].map(str::to_owned);
+    match host.enter(|| command::run(&words, &[], PATIENCE))? {
+        Ok(shown) => Ok(Some(shown)),
+        // What it says then depends on its version and language.
+        Err(CommandError::Failed { .. }) => Ok(None),
+        Err(source) => Err(Error::Firewall { action: "list the table", source }),
+    }
 }
 
 /// Removes the table. One that is not there is fine.

@@ -17,6 +17,7 @@
 mod config;
 mod connections;
 mod firewall;
+mod generation;
 mod host;
 mod links;
 mod place;
@@ -40,8 +41,18 @@ pub struct Netns {
     pool: Pool,
     host: Namespace,
     taken: Mutex<Taken>,
-    /// Held while the firewall's table is made or removed.
-    table: Mutex<()>,
+    /// Held while the firewall's table is made, removed or looked at: what it was when it was looked at last.
+    table: Mutex<Option<Seen>>,
+    /// Sandboxes whose files are there.
+    kept: Mutex<BTreeSet<String>>,
+}
+
+/// The firewall's table.
+struct Seen {
+    /// The number of all rules.
+    generation: Option<u32>,
+    /// What `nft` shows of it.
+    shown: Option<Vec<u8>>,
 }
 
 impl Netns {
@@ -62,7 +73,8 @@ impl Netns {
         for device in own {
             note(&mut taken, &pool, &device.id, &device.name, &[]);
         }
-        Ok(Netns { config: config.clone(), pool, host, taken: Mutex::new(taken), table: Mutex::new(()) })
+        let (taken, table, kept) = (Mutex::new(taken), Mutex::default(), Mutex::default());
+        Ok(Netns { config: config.clone(), pool, host, taken, table, kept })
     }
 
     pub(crate) fn pools(&self) -> &[IpNet] {
@@ -101,6 +113,7 @@ impl Netns {
 
     /// The device goes last: it is what tells of the rest.
     pub(crate) fn destroy(&self, id: &str) -> Result<(), Error> {
+        self.kept().remove(id);
         let killed = place::kill_processes(id, &self.host);
         place::remove_nameservers(id)?;
         place::take_name(id)?;
@@ -116,6 +129,45 @@ impl Netns {
         };
         let name = made.attach.interface.as_deref().unwrap_or_default();
         note(&mut self.taken(), &self.pool, id, name, list);
+        self.kept().insert(id.to_owned());
+    }
+
+    /// Makes again what somebody has removed: the firewall's table, and files of sandboxes. Tells what it was.
+    pub(crate) fn look(&self) -> Result<Vec<String>, Error> {
+        let mut mended = Vec::new();
+        if self.look_at_table()? {
+            mended.push(
+                "the firewall's table: addresses were not translated and connections not limited since".to_owned(),
+            );
+        }
+        // Held meanwhile: who is taken away is taken from here first.
+        for id in self.kept().iter().filter(|id| !place::has_nameservers(id)) {
+            place::write_nameservers(id, &self.config.nameservers)?;
+            mended.push(format!("the nameservers of {}", place::name(id)));
+        }
+        Ok(mended)
+    }
+
+    /// Whether the table had to be made again.
+    fn look_at_table(&self) -> Result<bool, Error> {
+        let mut seen = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.taken().sandboxes() == 0 {
+            return Ok(false);
+        }
+        let ensure = || firewall::ensure(&self.host, &self.config, &self.pool.prefixes);
+        let generation = generation::now(&self.host);
+        let is_changed = match seen.as_mut() {
+            Some(seen) if generation.is_some() && seen.generation == generation => return Ok(false),
+            Some(seen) => firewall::shown(&self.host)? != seen.shown,
+            None => false,
+        };
+        if is_changed || seen.is_none() {
+            ensure()?;
+        }
+        // Asked for before it is listed: what changes in between is seen the next time.
+        let generation = generation::now(&self.host);
+        *seen = Some(Seen { generation, shown: firewall::shown(&self.host)? });
+        Ok(is_changed)
     }
 
     pub(crate) fn strays(&self, known: &BTreeSet<String>) -> Result<Vec<String>, Error> {
@@ -142,6 +194,7 @@ impl Netns {
         links::dress_host(&self.host, &name, device.ifindex, &addresses)?;
         let mac = links::dress_inside(&inside, &addresses)?;
         place::write_nameservers(id, &self.config.nameservers)?;
+        self.kept().insert(id.to_owned());
         Ok(made(name, &addresses, mac))
     }
 
@@ -187,12 +240,20 @@ impl Netns {
 
     /// Frees a sandbox's numbers, and removes the table when nobody has one: who makes a sandbox has a number before he makes the table.
     fn free(&self, id: &str) -> Result<(), Error> {
-        let _table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.taken();
         taken.free(id);
         let none = taken.sandboxes() == 0;
         drop(taken);
-        if none { firewall::remove(&self.host) } else { Ok(()) }
+        if none {
+            *table = None;
+            return firewall::remove(&self.host);
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {

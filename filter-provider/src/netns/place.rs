@@ -86,6 +86,11 @@ pub(super) fn write_nameservers(id: &str, nameservers: &[IpAddr]) -> Result<(), 
     Ok(())
 }
 
+/// Whether they are there.
+pub(super) fn has_nameservers(id: &str) -> bool {
+    Path::new(FILES).join(name(id)).join("resolv.conf").exists()
+}
+
 /// Removes them.
 pub(super) fn remove_nameservers(id: &str) -> Result<(), Error> {
     let dir = Path::new(FILES).join(name(id));

@@ -9,6 +9,7 @@
 
 mod ctl;
 mod daemon;
+mod detach;
 mod expect;
 mod marked;
 mod named;
@@ -21,6 +22,7 @@ mod web;
 
 pub use ctl::Refused;
 pub use daemon::{Daemon, Ended};
+pub use detach::{Unpin, detach_links};
 pub use marked::{Marked, marked};
 pub use named::get_named;
 pub use probe::{Outcome, Probe, dns, dns_tcp, http, http_other, https, ping, udp};

@@ -1,14 +1,19 @@
 //! Calls that wait for the node: whoever gets it carries out all of them.
 
 use super::{Answer, Call};
+use crate::daemon::metrics::Counted;
 use crate::daemon::node::Node;
 use crate::daemon::refusal::Refusal;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// The calls that wait.
-#[derive(Clone, Default)]
-pub(in crate::daemon) struct Queue(Arc<Mutex<Vec<Waiting>>>);
+#[derive(Clone)]
+pub(in crate::daemon) struct Queue {
+    waiting: Arc<Mutex<Vec<Waiting>>>,
+    counted: Counted,
+}
 
 struct Waiting {
     call: Call,
@@ -16,16 +21,22 @@ struct Waiting {
 }
 
 impl Queue {
+    /// None waits; what comes of calls is counted.
+    pub(in crate::daemon) fn new(counted: Counted) -> Queue {
+        Queue { waiting: Arc::default(), counted }
+    }
+
     /// Carries out a call together with all calls that wait when the node is free.
     pub(in crate::daemon) async fn carry_out(&self, node: &Arc<Mutex<Node>>, call: Call) -> Answer {
+        let (began, is_dry_run) = (Instant::now(), call.is_dry_run());
         let (answer, answered) = oneshot::channel();
         let first = {
-            let mut waiting = self.0.lock().expect("no panic under the lock");
+            let mut waiting = self.waiting.lock().expect("no panic under the lock");
             waiting.push(Waiting { call, answer });
             waiting.len() == 1
         };
         if first {
-            let (queue, node) = (self.0.clone(), node.clone());
+            let (queue, node) = (self.waiting.clone(), node.clone());
             // Not waited for: what is begun is done, also when this call's client has left.
             drop(tokio::task::spawn_blocking(move || {
                 let mut node = node.lock().expect("no panic under the lock");
@@ -33,7 +44,13 @@ impl Queue {
                 carry_out(&mut node, waiting);
             }));
         }
-        answered.await.map_err(Refusal::internal)?
+        let answer = answered.await.map_err(Refusal::internal)?;
+        match &answer {
+            _ if is_dry_run => {}
+            Ok(reply) => self.counted.applied(&reply.results, began.elapsed()),
+            Err(refusal) => self.counted.refused(refusal),
+        }
+        answer
     }
 }
 

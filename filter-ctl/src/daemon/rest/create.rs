@@ -76,8 +76,8 @@ async fn create(api: Api, caller: Caller, request: Request, version: Version) ->
             "You cannot create a sandbox without public access unless you enable secure envd access via 'secure' flag.",
         ));
     }
-    validate_network(&network, None, &api.limits).map_err(|found| Fault::problems(&found))?;
-    api.proxies.check(network.egress_proxy.as_ref()).await?;
+    validate_network(&network, None, &api.limits.now()).map_err(|found| Fault::problems(&found))?;
+    api.proxies.now().check(network.egress_proxy.as_ref()).await?;
 
     let is_placed = asked.attach.is_some() || asked.addresses.is_some();
     if (is_placed || asked.id.is_some()) && caller != Caller::Operator {

@@ -18,6 +18,7 @@ pub(super) use listen::{Listening, serve};
 
 use super::api::Api;
 use super::keys::Keys;
+use super::metrics::counted;
 use super::origin::Caller;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -32,12 +33,13 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 /// The routes for whoever has a key.
 pub(super) fn for_keys(api: Api) -> Router {
-    let keys = api.keys.clone();
+    let (keys, counts) = (api.keys.clone(), api.counted.clone());
     routes(api)
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(keys, authenticated))
         .merge(Router::new().route("/health", get(health)).route("/openapi.json", get(openapi)))
+        .layer(middleware::from_fn_with_state(counts, counted))
 }
 
 /// The routes for whoever can open the local socket.

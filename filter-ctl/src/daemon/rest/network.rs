@@ -28,7 +28,7 @@ pub(super) async fn replace(
         rules: asked.rules,
         egress_proxy: asked.egress_proxy,
     };
-    api.proxies.check(update.egress_proxy.as_ref()).await?;
+    api.proxies.now().check(update.egress_proxy.as_ref()).await?;
     api.applies.carry_out(&api.node, Call::Network { id, caller, update, document: None }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

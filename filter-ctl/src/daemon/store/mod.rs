@@ -23,7 +23,7 @@ use anyhow::{Context, anyhow};
 use engine::{Engine, Truth};
 use filter_dataplane::fail_point;
 use redb::{Database, ReadableTable, WriteTransaction};
-use schema::{CURRENT, META, META_BOOT, META_INCARNATIONS, META_MOVED, META_SECRET, PREPARED};
+use schema::{CURRENT, META, META_BOOT, META_INCARNATIONS, META_MOVED, META_PROBES, META_SECRET, PREPARED};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -265,6 +265,19 @@ impl Store {
     /// When the disk refuses.
     pub(super) fn flush_older(&self, age: Duration) -> anyhow::Result<()> {
         self.engine.flush(age)
+    }
+
+    /// Finds out whether the disk takes what is written.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn probe(&self) -> anyhow::Result<()> {
+        self.engine.durable(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            // Something has to change, or nothing would be written.
+            let last = schema::number(&meta, META_PROBES)?;
+            schema::set_number(&mut meta, META_PROBES, last.wrapping_add(1))
+        })
     }
 
     /// Makes everything durable and closes the file. Nothing can be written any more.

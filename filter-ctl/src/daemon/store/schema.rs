@@ -32,6 +32,8 @@ pub(super) const META_BOOT: &str = "boot";
 pub(super) const META_SECRET: &str = "secret";
 /// In [`META`], while files of version 1 are to be removed: all that was in them is here.
 pub(super) const META_MOVED: &str = "moved";
+/// In [`META`]: how often it was tried whether the disk takes what is written.
+pub(super) const META_PROBES: &str = "probes";
 
 /// Makes what was prepared for a sandbox current, if anything was.
 pub(super) fn complete(transaction: &WriteTransaction, id: &str, bytes: &[u8]) -> Result<(), redb::Error> {

@@ -84,3 +84,28 @@ fn a_key_sees_what_it_has_created_and_places_nothing() -> Result<()> {
     ensure!(open.send(&list.key(&open.operator))?.json()?[0]["sandboxID"] == "a");
     Ok(())
 }
+
+#[test]
+fn whoever_can_open_the_local_socket_is_the_operator_and_needs_no_key() -> Result<()> {
+    let open = Open::providing("apilocal")?;
+    let socket = open.stage.daemon.socket().display().to_string();
+    let ask = |words: &[&str], path: &str| {
+        let all = [&["curl", "-s", "--unix-socket", &socket, "-w", " %{http_code}"], words, &[path]].concat();
+        open.stage.world.host().run(&all).map(|out| out.stdout)
+    };
+    let body = at(&open.stage.a, &json!({ "denyOut": [WEB.to_string()] })).to_string();
+    let json = ["-H", "Content-Type: application/json", "-d"];
+    let made = ask(&[&json[..], &[&body]].concat(), "http://x/v2/sandboxes")?;
+    ensure!(made.ends_with(" 201"), "{made}");
+    ensure!(http(WEB).is_rejected(&open.stage.a)?);
+    // What a team has created is there for the operator, with whose it is.
+    let team = open.create(&open.key, &json!({ "templateID": "base", "metadata": { "who": "me" } }))?;
+    let asked = open.stage.daemon.status(&team.id)?.asked;
+    let asked = asked.filter(|asked| asked.provided && asked.key.is_some() && asked.ends.is_some());
+    ensure!(asked.is_some_and(|asked| asked.metadata.get("who").is_some_and(|who| who == "me")));
+    let shown = ask(&[], &format!("http://x/sandboxes/{}", team.id))?;
+    ensure!(shown.ends_with(" 200"), "{shown}");
+    let gone = ask(&["-X", "DELETE"], &format!("http://x/sandboxes/{}", team.id))?;
+    ensure!(gone.trim() == "204", "{gone}");
+    Ok(())
+}

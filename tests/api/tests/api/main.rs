@@ -4,8 +4,10 @@
 mod bad_input;
 mod idempotent;
 mod keys;
+mod listening;
 mod openapi;
 mod provided;
 mod sdk;
+mod tampered;
 mod updates;
 mod validation;

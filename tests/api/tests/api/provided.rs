@@ -10,7 +10,7 @@ use test_world::internet::{WEB, WEB_ELSEWHERE, WEB6};
 use test_world::wait_until;
 
 /// What of the provider's is on the host.
-fn remains(open: &Open, id: &str) -> Result<Vec<String>> {
+pub(crate) fn remains(open: &Open, id: &str) -> Result<Vec<String>> {
     let host = open.stage.world.host();
     let links = host.ip("-oneline link show")?.stdout;
     let mut found: Vec<String> = links.lines().filter(|line| line.contains(": sf")).map(str::to_owned).collect();

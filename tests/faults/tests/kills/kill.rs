@@ -4,9 +4,9 @@ use crate::report::Row;
 use crate::stage::{SOON, Stage, which};
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::{Change, EndState, State};
-use std::fs;
 use std::time::Duration;
 use test_faults::slots;
+use test_scenarios::{Unpin, detach_links};
 use test_world::internet::WEB;
 use test_world::wait_until;
 
@@ -199,7 +199,7 @@ impl Stage {
         match self.agrees()?["b"].state {
             State::Active => self.reaches(&self.b, WEB)?,
             State::Sealed => self.misses(&self.b, WEB)?,
-            State::Gone => bail!("its device is there"),
+            State::Detached => bail!("its device is there"),
         }
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Sealed, "{ended:?}");
@@ -243,9 +243,9 @@ impl Stage {
         if self.hook == "clsact" {
             self.world.host().run(&["tc", "qdisc", "del", "dev", &self.b.device, "clsact"])?.ok()?;
         } else {
-            for link in slots::links(self.daemon.pin_dir(), self.slot("b")?)? {
-                fs::remove_file(link)?;
-            }
+            let links = slots::links(self.daemon.pin_dir(), self.slot("b")?)?;
+            // A pin alone would be put back: the daemon holds the links.
+            detach_links(self.world.host(), &links, Unpin::Yes)?;
         }
         self.has_died(point)?;
         self.enforcement_goes_on()?;
@@ -265,7 +265,7 @@ impl Stage {
         self.enforcement_goes_on()?;
         let adopted = self.takes_over()?;
         let state = self.agrees()?["b"].state;
-        ensure!(state == State::Gone, "{state:?}");
+        ensure!(state == State::Detached, "{state:?}");
         let ended = self.daemon.delete("b")?;
         ensure!(ended == EndState::Gone, "{ended:?}");
         self.b.connect(self.world.host())?;

@@ -214,7 +214,7 @@ impl Stage {
         let slots = slots::slots(self.daemon.pin_dir())?;
         let mut known = BTreeMap::new();
         for status in self.daemon.list()? {
-            if status.state != State::Gone {
+            if status.state != State::Detached {
                 let slot = self.slot(&status.id)?;
                 let held = slots.get(&slot).with_context(|| format!("{}: slot {slot} is empty", status.id))?;
                 self.slot_is(held, &status)?;

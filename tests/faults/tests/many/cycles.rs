@@ -121,7 +121,7 @@ impl Turns<'_> {
             }
             End::DeviceVanishes => {
                 self.world.host().ip(&format!("link del s{}", cycle % DEVICES))?;
-                let gone = || self.api.status(&id).is_ok_and(|status| status.state == State::Gone);
+                let gone = || self.api.status(&id).is_ok_and(|status| status.state == State::Detached);
                 ensure!(wait_until(SOON, gone), "its device has vanished, and it stays");
                 self.api.delete(&id)
             }

@@ -140,7 +140,7 @@ fn a_device_in_another_namespace_outlives_the_daemon_and_vanishes() -> Result<()
     stage.daemon.begin()?;
     assert_eq!(stage.daemon.status("a")?.state, State::Active);
     assert!(http(WEB).is_rejected(&rack.guest)? && http(WEB6).gets_through(&rack.guest, true)?);
-    let gone = || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone);
+    let gone = || stage.daemon.status("a").is_ok_and(|status| status.state == State::Detached);
     rack.host.ip("link del tap7")?;
     assert!(wait_until(SOON, gone));
     // A namespace that vanishes takes its devices along: nothing keeps it.

@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 use filter_core::Reason::{self, Arp, DestinationMac, ProtectedHost, ProtectedSandbox};
+use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use test_packets::{Offload, RawSocket};
-use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, get_named, http, ping, udp};
+use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, Unpin, detach_links, get_named, http, ping, udp};
 use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Node, UdpProbe, wait_until};
 
@@ -224,6 +227,38 @@ fn what_hands_over_on_the_bridge_is_restored() -> Result<()> {
         assert!(is_served(), "{tear:?}");
     }
     assert_eq!(wire.count_to(nowhere)?, 0, "what nobody took has left");
+    Ok(())
+}
+
+#[test]
+fn a_link_that_hands_over_on_the_bridge_is_restored() -> Result<()> {
+    let bridge = Bridge::with("bridgelink", "hook: tcx\n")?;
+    let host = bridge.stage.world.host();
+    bridge.stage.daemon.apply(
+        "version: 1\nid: port2\nattach: { interface: port2 }\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
+         network: { denyOut: [\"0.0.0.0/0\"], allowOut: [example.test] }\n",
+    )?;
+    let nowhere = address("203.0.113.99");
+    let is_served = || get_named(&bridge.one, "http", "example.test", nowhere).is_ok_and(|got| got.0 == 0);
+    let links = bridge.stage.daemon.links()?;
+    let pin = PathBuf::from(links.iter().find(|link| link.contains("/bridge-")).expect("the bridge has a link"));
+    let inode = || fs::metadata(&pin).ok().map(|found| found.ino());
+    assert!(is_served());
+    let mut wire = host.sniff("up0")?;
+    for unpin in [None, Some(Unpin::No), Some(Unpin::Yes)] {
+        let before = inode();
+        match unpin {
+            Some(unpin) => detach_links(host, std::slice::from_ref(&pin), unpin)?,
+            None => fs::remove_file(&pin)?,
+        }
+        let began = Instant::now();
+        assert!(wait_until(SOON, || inode().is_some_and(|now| Some(now) != before)), "{unpin:?}");
+        println!("bridge's link, {unpin:?}: mended after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(3), "{unpin:?}: {:?}", began.elapsed());
+        assert!(is_served(), "{unpin:?}");
+    }
+    assert_eq!(wire.count_to(nowhere)?, 0, "what nobody took has left");
+    assert!(bridge.stage.daemon.log().contains("from a bridge"), "it is told");
     Ok(())
 }
 

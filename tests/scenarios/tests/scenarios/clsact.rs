@@ -194,7 +194,7 @@ fn a_device_in_another_namespace_and_the_daemon_s_death() -> Result<()> {
     stage.world.host().run(&["mount", "--bind", &held, &path.display().to_string()])?.ok()?;
     judged(WEB6.into(), WEB6_NEIGHBOUR.into())?;
     host.ip("link del tap7")?;
-    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Detached)));
     assert!(stage.daemon.links()?.is_empty());
     Ok(())
 }

@@ -118,7 +118,7 @@ fn a_vanished_device_takes_its_policy_along() -> Result<()> {
     stage.apply(a, deny)?;
     stage.apply(a, r#"denyOut: ["0.0.0.0/0", "1.1.1.1"]"#)?;
     host.ip("link del veth-a")?;
-    assert!(wait_until(SOON, || daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    assert!(wait_until(SOON, || daemon.status("a").is_ok_and(|status| status.state == State::Detached)));
     assert!(daemon.links()?.is_empty());
     let refused = daemon.refused(&["explain", "a", "203.0.113.10"])?;
     assert_eq!(refused.reply.code, 409);
@@ -128,13 +128,13 @@ fn a_vanished_device_takes_its_policy_along() -> Result<()> {
     // The next device of that name is somebody else's until its document is applied.
     a.connect(host)?;
     assert!(http(WEB).gets_through(a, true)?);
-    assert_eq!(daemon.status("a")?.state, State::Gone);
+    assert_eq!(daemon.status("a")?.state, State::Detached);
     let applied = stage.apply(a, deny)?;
     assert_eq!((applied.change, applied.generation), (Change::Created, 1));
     stage.expect(a, &[(AddressDenied, &[http(WEB), udp(WEB6)])])?;
 
     host.ip("link del veth-a")?;
-    assert!(wait_until(SOON, || daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    assert!(wait_until(SOON, || daemon.status("a").is_ok_and(|status| status.state == State::Detached)));
     assert_eq!(daemon.delete("a")?, EndState::Gone);
     assert!(daemon.list()?.is_empty());
     Ok(())

@@ -114,7 +114,7 @@ fn devices_that_come_and_go_while_no_daemon_runs() -> Result<()> {
     stage.world.host().ip("link del veth-a")?;
     stage.a.connect(stage.world.host())?;
     stage.daemon.begin()?;
-    assert_eq!(stage.daemon.status("a")?.state, State::Gone, "the new device is another's");
+    assert_eq!(stage.daemon.status("a")?.state, State::Detached, "the new device is another's");
     assert_eq!(stage.daemon.status("b")?.state, State::Active);
     assert!(http(WEB_NEIGHBOUR).gets_through(&stage.a, true)?);
     assert_eq!(stage.apply(&stage.a, POLICY)?.change, Change::Created);
@@ -215,7 +215,7 @@ fn what_was_acknowledged_outlives_a_power_cut() -> Result<()> {
     let after = stage.daemon.list()?;
     assert_eq!(after.len(), 2, "the one that was deleted has ended with its device: {after:?}");
     for (before, after) in before.iter().zip(&after) {
-        assert_eq!(after.state, State::Gone);
+        assert_eq!(after.state, State::Detached);
         assert_eq!((&after.id, after.generation, &after.document), (&before.id, before.generation, &before.document));
     }
     stage.a.connect(stage.world.host())?;
@@ -230,11 +230,11 @@ fn what_was_acknowledged_outlives_a_kill_and_the_loss_of_its_device() -> Result<
     stage.apply(&stage.a, POLICY)?;
     let before = stage.daemon.status("a")?;
     stage.world.host().ip("link del veth-a")?;
-    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Gone)));
+    assert!(wait_until(SOON, || stage.daemon.status("a").is_ok_and(|status| status.state == State::Detached)));
     stage.daemon.kill9()?;
     stage.daemon.begin()?;
     let after = stage.daemon.status("a")?;
-    assert_eq!((after.state, after.generation, &after.document), (State::Gone, 2, &before.document));
+    assert_eq!((after.state, after.generation, &after.document), (State::Detached, 2, &before.document));
     Ok(())
 }
 

@@ -171,7 +171,10 @@ fn a_disk_that_fills_up_refuses_updates_until_there_is_room() -> Result<()> {
     }
     let told = format!("{:#}", store.put(Table::Keys, "k", &vec![7; 200_000]).err().context("it was taken")?);
     assert!(told.contains("No space left"), "{told}");
+    let told = format!("{:#}", store.probe().err().context("it was taken")?);
+    assert!(told.contains("No space left") && told.contains("hint: make room"), "{told}");
     fs::remove_file(full)?;
+    store.probe()?;
     // What was committed before the first error was not durable by itself.
     assert_eq!(generations(&store)?, [of("a", Some(1), None)]);
     store.prepare("a", &record("a", 2, 20_000))?;
