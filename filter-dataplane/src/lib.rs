@@ -307,6 +307,14 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Whether a slot has all that a sandbox's has: a sandbox that is attached is given all of it before its hooks.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn is_full(&self, slot: u32) -> Result<bool, Error> {
+        self.shared.is_full(slot)
+    }
+
     /// What the kernel enforces in a slot; `None` when it is empty.
     ///
     /// # Errors

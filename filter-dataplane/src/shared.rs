@@ -158,6 +158,13 @@ impl Shared {
         Ok(self.strays.get(&0, 0).map_err(Error::map("STRAYS"))?.iter().sum())
     }
 
+    /// Whether a slot holds an attachment, its counters, and a flow table where it needs one.
+    pub(crate) fn is_full(&self, slot: u32) -> Result<bool, Error> {
+        let Some(held) = self.sandboxes.get(slot)? else { return Ok(false) };
+        let is_followed = !is_open(&held.config) || self.flows.is_there(slot)?;
+        Ok(is_followed && self.counters.get(slot)?.is_some())
+    }
+
     /// Whether a slot holds anything.
     pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
         Ok(self.sandboxes.get(slot)?.is_some() || self.counters.get(slot)?.is_some() || self.flows.is_there(slot)?)

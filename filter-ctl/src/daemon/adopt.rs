@@ -76,7 +76,9 @@ fn settle(node: &mut Node, id: &str, pending: Pending) -> anyhow::Result<Option<
         enforced.is_none() && current.as_ref().is_some_and(|current| current.incarnation == next.incarnation);
     // A sandbox that was being created may lack hooks: it was not acknowledged then, or somebody has taken them off since. They are
     // attached when it is taken over.
-    if forgotten || took_effect {
+    // One whose slot is not full never had any: it was not acknowledged.
+    let is_full = current.is_some() || node.dataplane.is_full(next.slot)?;
+    if forgotten || took_effect && is_full {
         node.store.commit(id)?;
         return Ok(Some(next));
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use tempfile::TempDir;
 use test_api::{Open, Reply, Request};
 use test_world::internet::{WEB, WEB_ELSEWHERE};
 use test_world::{Node, wait_until};
@@ -58,15 +59,16 @@ esac
 
 /// A daemon whose provider is the command.
 struct Commanded {
+    /// Ended first: it has the command take away what is there.
     open: Open,
-    dir: PathBuf,
+    dir: TempDir,
 }
 
 impl Commanded {
     fn new(name: &str) -> Result<Commanded> {
-        let dir = tempfile::Builder::new().prefix("fx").tempdir()?.keep();
-        let path = dir.join("make");
-        fs::write(&path, COMMAND.replace("DIR", &dir.display().to_string()))?;
+        let dir = tempfile::Builder::new().prefix("fx").tempdir()?;
+        let path = dir.path().join("make");
+        fs::write(&path, COMMAND.replace("DIR", &dir.path().display().to_string()))?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         let config = format!("provider: {{ exec: {{ command: [{}] }} }}\n", path.display());
         Ok(Commanded { open: Open::with(name, &config)?, dir })
@@ -74,16 +76,16 @@ impl Commanded {
 
     /// Has the command behave in some way from now on.
     fn says(&self, file: &str, text: &str) -> Result<()> {
-        Ok(fs::write(self.dir.join(file), text)?)
+        Ok(fs::write(self.dir.path().join(file), text)?)
     }
 
     fn unsays(&self, file: &str) -> Result<()> {
-        Ok(fs::remove_file(self.dir.join(file))?)
+        Ok(fs::remove_file(self.dir.path().join(file))?)
     }
 
     /// What it was called for, in order.
     fn calls(&self) -> Vec<String> {
-        fs::read_to_string(self.dir.join("calls")).unwrap_or_default().lines().map(str::to_owned).collect()
+        fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     fn create(&self) -> Result<Reply> {
@@ -111,7 +113,7 @@ impl Commanded {
 
     /// The command that is at work for a sandbox has ended.
     fn command_ends(&self, id: &str) -> Result<()> {
-        let pid = fs::read_to_string(self.dir.join(format!("pid-{id}")))?;
+        let pid = fs::read_to_string(self.dir.path().join(format!("pid-{id}")))?;
         let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
         let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         ensure!(wait_until(SOON, ended), "the command goes on without the daemon");
@@ -137,12 +139,6 @@ impl Commanded {
             && daemon.making().is_ok_and(|making| making.is_empty())
             && own("/run/netns") == 0
             && !devices
-    }
-}
-
-impl Drop for Commanded {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.dir).ok();
     }
 }
 
@@ -193,6 +189,29 @@ fn a_command_that_fails_is_told_of_and_leaves_nothing() -> Result<()> {
     stage.unsays("fail-create")?;
     ensure!(stage.ask("DELETE", &stage.created()?.0)?.status == 204);
     ensure!(wait_until(SOON, || stage.is_empty()), "something is left: {:?}", stage.calls());
+    Ok(())
+}
+
+#[test]
+fn an_id_that_is_taken_is_not_asked_for_again() -> Result<()> {
+    let stage = Commanded::new("exectwice")?;
+    let body = json!({ "templateID": "base", "sandboxID": "fxtwice" });
+    let create = Request::new("POST", "/v2/sandboxes").key(&stage.open.operator).json(&body);
+    // While the first is being made, and after.
+    stage.says("slow-create", "")?;
+    let first = thread::scope(|scope| {
+        let first = scope.spawn(|| stage.open.send(&create));
+        let second = wait_until(SOON, || !stage.calls().is_empty()).then(|| stage.open.send(&create));
+        stage.unsays("slow-create")?;
+        let second = second.context("the command is not called")??;
+        ensure!(second.status == 409, "{second:?}");
+        first.join().expect("no panic in a call")
+    })?;
+    let node = stage.open.stage.world.adopt("fx-fxtwice")?;
+    let third = stage.open.send(&create)?;
+    ensure!(first.status == 201 && third.status == 409, "{first:?}, {third:?}");
+    ensure!(stage.calls() == ["create fxtwice"], "{:?}", stage.calls());
+    ensure!(wait_until(SOON, || reaches(&node).is_ok_and(|reached| reached)), "the first one has suffered");
     Ok(())
 }
 
@@ -262,7 +281,7 @@ fn a_daemon_that_dies_while_the_command_runs() -> Result<()> {
             });
             let begun = wait_until(SOON, || stage.calls().len() > before);
             let id = stage.calls().last().and_then(|call| call.split(' ').nth(1).map(str::to_owned));
-            let is_at_work = || id.as_ref().is_some_and(|id| Path::new(&stage.dir).join(format!("pid-{id}")).exists());
+            let is_at_work = || id.as_ref().is_some_and(|id| stage.dir.path().join(format!("pid-{id}")).exists());
             ensure!(begun && wait_until(SOON, is_at_work), "the command is not called");
             let pid = stage.open.stage.daemon.pid().context("no daemon runs")?;
             nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)?;
