@@ -66,7 +66,7 @@ fn rules_and_routes() -> Result<()> {
         ("routes of IPv6 flushed", "-6 route flush table 21318", "-6 route show table 21318", "local"),
     ] {
         let is_there = || host.ip(shows).is_ok_and(|shown| shown.stdout.contains(has));
-        tear(&stage, what, "rule or route", || host.ip(act).map(drop), is_there)?;
+        tear(&stage, what, "routing rule or a route", || host.ip(act).map(drop), is_there)?;
     }
     Ok(())
 }
