@@ -93,7 +93,7 @@ impl Node {
         self.hear()?;
         let changes = std::mem::take(&mut self.hosts.pending);
         if changes.rules {
-            self.dataplane.mend_routes()?;
+            self.mend_routes()?;
         }
         if changes.lost {
             self.lose_the_bare();

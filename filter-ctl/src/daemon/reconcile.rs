@@ -6,7 +6,7 @@ use super::store::Record;
 use crate::api::NoticeKind;
 use filter_core::Address;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
-use filter_dataplane::{Attachment, Device, Gateway, HookKind};
+use filter_dataplane::{Attachment, Device, Error, Gateway, HookKind};
 use std::net::Ipv6Addr;
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
@@ -144,5 +144,27 @@ pub(super) fn known_gateway(config: &SandboxConfig) -> Gateway {
         mac: config.gateway_mac.bytes(),
         addresses: gateways.iter().map(address).collect(),
         bridge: Some(config.bridge).filter(|bridge| *bridge != 0),
+    }
+}
+
+impl Node {
+    /// Puts back what somebody has removed from bridges, and tells of it.
+    pub(super) fn mend_bridges(&mut self) -> Result<(), Error> {
+        for device in self.dataplane.mend_bridges()? {
+            let text = format!("somebody had removed the filter's program from the bridge {device}; it is back");
+            self.news.tell(NoticeKind::Bridge, None, text);
+        }
+        Ok(())
+    }
+
+    /// Puts back rules and routes that somebody has removed, and tells of it.
+    pub(super) fn mend_routes(&mut self) -> Result<(), Error> {
+        for namespace in self.dataplane.mend_routes()? {
+            let text =
+                format!("somebody had removed a routing rule or a route of the filter in {namespace}; it is back");
+            tracing::error!("{text}");
+            self.news.tell(NoticeKind::Route, None, text);
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use super::node::{Held, Node};
 use super::reconcile::{check, give_names, lacking, sweep};
-use crate::api::NoticeKind;
 use filter_dataplane::{LinkWatch, Watcher};
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -79,15 +78,8 @@ fn look_at_all(node: &mut Node) -> anyhow::Result<()> {
     node.catch_up()?;
     node.dataplane.tidy();
     node.dataplane.mend_pins()?;
-    for device in node.dataplane.mend_bridges()? {
-        let text = format!("somebody had removed the filter's program from the bridge {device}; it is back");
-        node.news.tell(NoticeKind::Bridge, None, text);
-    }
-    for namespace in node.dataplane.mend_routes()? {
-        let text = format!("somebody had removed a routing rule or a route of the filter in {namespace}; it is back");
-        tracing::error!("{text}");
-        node.news.tell(NoticeKind::Route, None, text);
-    }
+    node.mend_bridges()?;
+    node.mend_routes()?;
     node.store.flush_older(INTERVAL)
 }
 
@@ -128,7 +120,7 @@ pub(super) async fn watch_links(node: Arc<Mutex<Node>>, links: LinkWatch) {
             let ids: Vec<String> =
                 node.sandboxes.values().filter(of_torn).map(|held| held.sandbox.id.to_string()).collect();
             node.dataplane.mend_pins()?;
-            node.dataplane.mend_bridges()?;
+            node.mend_bridges()?;
             ids.iter().try_for_each(|id| check(node, id))
         })
         .await;
