@@ -7,7 +7,7 @@ use serde_json::json;
 use std::fs;
 use std::time::{Duration, Instant};
 use test_api::{Open, Provided, Request};
-use test_scenarios::{http, udp};
+use test_scenarios::{SOON, http, udp};
 use test_world::internet::{WEB, WEB_ELSEWHERE, WEB6};
 use test_world::wait_until;
 
@@ -76,13 +76,13 @@ fn the_firewall_s_table_is_made_again() -> Result<()> {
         within(&open, &format!("nft {what}"), act, || table().is_ok_and(|now| now == whole))?;
         ensure!(http(WEB).gets_through(&made.node, true)? && http(WEB6).gets_through(&made.node, true)?, "{what}");
         ensure!(http(WEB_ELSEWHERE).is_rejected(&made.node)?);
-        ensure!(wait_until(LIMIT, || errors(&open, "the firewall's table") > told), "{}", open.stage.daemon.log());
+        ensure!(wait_until(SOON, || errors(&open, "the firewall's table") > told), "{}", open.stage.daemon.log());
     }
     // Another's table is nobody's business, and no reason to make ours again.
     let told = errors(&open, "the firewall's table");
     host.run(&["nft", "add", "table", "inet", "another"])?.ok()?;
     fs::remove_file(format!("/etc/netns/{}/resolv.conf", made.node.name()))?;
-    ensure!(wait_until(LIMIT, || errors(&open, "the nameservers") == 1), "{}", open.stage.daemon.log());
+    ensure!(wait_until(SOON, || errors(&open, "the nameservers") == 1), "{}", open.stage.daemon.log());
     ensure!(errors(&open, "the firewall's table") == told && table()?.contains("another"));
     Ok(())
 }
@@ -97,7 +97,7 @@ fn the_nameservers_are_written_again() -> Result<()> {
     let is_there = || fs::read_to_string(&path).is_ok_and(|now| now == before);
     within(&open, "resolv.conf removed", || Ok(fs::remove_file(&path)?), is_there)?;
     within(&open, "/etc/netns/NAME removed", || Ok(fs::remove_dir_all(&directory)?), is_there)?;
-    ensure!(wait_until(LIMIT, || errors(&open, "the nameservers") == 2), "{}", open.stage.daemon.log());
+    ensure!(wait_until(SOON, || errors(&open, "the nameservers") == 2), "{}", open.stage.daemon.log());
     ensure!(open.send(&Request::new("DELETE", format!("/sandboxes/{}", made.id)).key(&open.key))?.status == 204);
     ensure!(remains(&open, &made.id)?.is_empty(), "{:?}", remains(&open, &made.id)?);
     Ok(())
