@@ -92,8 +92,11 @@ impl Node {
     pub(super) fn catch_up(&mut self) -> Result<(), Error> {
         self.hear()?;
         let changes = std::mem::take(&mut self.hosts.pending);
-        if changes.rules {
-            self.mend_routes()?;
+        // Whatever comes of that, what else has changed is followed.
+        if changes.rules
+            && let Err(error) = self.mend_routes()
+        {
+            tracing::error!(%error, "cannot look at rules and routes; trying again");
         }
         if changes.lost {
             self.lose_the_bare();

@@ -75,12 +75,15 @@ async fn with<T: Send + 'static>(
 
 /// Looks at what is not one sandbox's.
 fn look_at_all(node: &mut Node) -> anyhow::Result<()> {
-    node.catch_up()?;
+    let caught_up = node.catch_up();
     node.dataplane.tidy();
-    node.dataplane.mend_pins()?;
-    node.mend_bridges()?;
-    node.mend_routes()?;
-    node.store.flush_older(INTERVAL)
+    // What cannot be mended keeps nothing else from it.
+    let pins = node.dataplane.mend_pins();
+    let bridges = node.mend_bridges();
+    let routes = node.mend_routes();
+    let flushed = node.store.flush_older(INTERVAL);
+    caught_up.and(pins).and(bridges).and(routes)?;
+    flushed
 }
 
 /// Looks at the links and flows of a few sandboxes, the first of which is the first not before `from`. Tells where to go on, and after
@@ -119,9 +122,11 @@ pub(super) async fn watch_links(node: Arc<Mutex<Node>>, links: LinkWatch) {
             let of_torn = |held: &&Held| !held.gone && torn.contains(&held.record.slot);
             let ids: Vec<String> =
                 node.sandboxes.values().filter(of_torn).map(|held| held.sandbox.id.to_string()).collect();
+            // Devices that are not filtered come first, and none of them keeps another waiting.
+            let checked: Vec<_> = ids.iter().map(|id| check(node, id)).collect();
             node.dataplane.mend_pins()?;
             node.mend_bridges()?;
-            ids.iter().try_for_each(|id| check(node, id))
+            checked.into_iter().collect::<anyhow::Result<()>>()
         })
         .await;
         known = slots(&links);
