@@ -3,6 +3,7 @@
 //! One thread at a time changes anything: every request takes the node for as long as it works on it. What
 //! enforces is pinned, so a daemon that dies leaves enforcement as it was, and the next one takes it over.
 
+mod accept;
 mod adopt;
 mod api;
 mod apply;

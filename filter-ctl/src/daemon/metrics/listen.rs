@@ -4,19 +4,15 @@ use super::ready::{Readiness, readiness};
 use super::scrape::scrape;
 use super::text::{CONTENT_TYPE, text};
 use super::{Counted, Daemon};
+use crate::daemon::accept;
 use crate::daemon::config::MetricsConfig;
 use anyhow::Context;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 /// Connections at a time; others wait to be accepted.
@@ -25,8 +21,6 @@ const CONNECTIONS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may last, whatever is done with it.
 const LIFE: Duration = Duration::from_secs(30);
-/// After accepting has failed, which is for want of descriptors.
-const RESPITE: Duration = Duration::from_millis(100);
 /// Longest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
 
@@ -49,34 +43,11 @@ impl Listening {
 /// Answers requests as long as it is polled; says that the daemon is not ready until it is there.
 pub(in crate::daemon) async fn serve(Listening(listener): Listening, daemon: Daemon, counted: Counted) {
     let router = Router::new().fallback(answer).with_state((daemon, counted));
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the listener of metrics cannot accept a connection");
-                tokio::time::sleep(RESPITE).await;
-                continue;
-            }
-        };
-        let router = router.clone();
-        tokio::spawn(async move {
-            drop(timeout(LIFE, connection(stream, router)).await);
-            drop(permit);
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, router: Router) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection of the listener of metrics ended");
-    }
+    accept::each(listener, CONNECTIONS, |stream| {
+        let answered = accept::answer(stream, router.clone(), PATIENCE, HEAD_BYTES);
+        async { drop(timeout(LIFE, answered).await) }
+    })
+    .await;
 }
 
 async fn answer(State((daemon, counted)): State<(Daemon, Counted)>, request: Request) -> Response {

@@ -1,11 +1,9 @@
 //! The API's listener: TCP, TLS when there is a certificate; bounded in connections and in time.
 
+use crate::daemon::accept;
 use crate::daemon::config::ApiConfig;
 use anyhow::{Context, bail};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,9 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,8 +19,6 @@ use tokio_rustls::TlsAcceptor;
 const CONNECTIONS: usize = 1_024;
 /// How long a client may take for its hello, and for the head of a request: also how long it may be idle.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After accepting has failed, which is for want of descriptors.
-const RESPITE: Duration = Duration::from_millis(100);
 /// Longest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
@@ -72,45 +66,18 @@ fn acceptor(certificate: &std::path::Path, key: &std::path::Path) -> anyhow::Res
 
 /// Answers requests as long as it is polled.
 pub(in crate::daemon) async fn serve(Listening { listener, tls }: Listening, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the API cannot accept a connection");
-                tokio::time::sleep(RESPITE).await;
-                continue;
-            }
-        };
-        let (router, tls) = (router.clone(), tls.clone());
-        tokio::spawn(async move {
-            connection(stream, tls, router).await;
-            drop(permit);
-        });
-    }
+    accept::each(listener, CONNECTIONS, |stream| connection(stream, tls.clone(), router.clone())).await;
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
     stream.set_nodelay(true).ok();
     match tls {
-        None => answer(stream, router).await,
+        None => accept::answer(stream, router, PATIENCE, HEAD_BYTES).await,
         // Whoever does not speak TLS is told so by its alert.
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-                answer(stream, router).await;
+                accept::answer(stream, router, PATIENCE, HEAD_BYTES).await;
             }
         }
-    }
-}
-
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection of the API ended");
     }
 }
