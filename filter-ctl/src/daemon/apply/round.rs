@@ -99,6 +99,8 @@ impl Round {
 
     /// Follows what changed beside the documents.
     fn refresh(&mut self, node: &mut Node) {
+        // The sidecar may be bound to another device from now on.
+        self.prepare_names(node, Work::Refresh);
         let chosen = self.prepared(Work::Refresh);
         let mut outcomes = Vec::with_capacity(chosen.len());
         for (job, next) in self.next(&chosen) {

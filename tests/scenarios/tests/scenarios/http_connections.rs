@@ -254,6 +254,20 @@ fn after_101_websocket_goes_on_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_document_that_says_the_same_ends_nothing() -> Result<()> {
+    let (stage, server, _resolver) = stage("same", echo)?;
+    let mut talk = Talk::connect(&stage.a, NOWHERE, 80)?;
+    for (path, lines) in [("/1", "# what was at other lines\n"), ("/2", ""), ("/3", "# and\n# again\n")] {
+        talk.say(get("a.test", path).as_bytes());
+        ensure!(talk.hears(&format!("{path} HTTP/1.1 on 0")), "{:?}", talk.heard);
+        let applied = stage.apply_more(&stage.a, lines, NAMES)?;
+        ensure!(applied.generation == 1, "{applied:?}");
+    }
+    ensure!(talk.ended.is_none() && server.received().len() == 1 && !stage.daemon.log().contains("lost"));
+    Ok(())
+}
+
 fn download(stage: &Stage, name: &str) -> Result<Download> {
     let url = format!("http://{name}/big");
     let resolve = format!("{name}:80:{NOWHERE}");
