@@ -70,7 +70,7 @@ fn in_shadow(shared: &mut Shared, instance: &mut Instance, slot: u32, frame: &[u
     let empty = || Error::Empty { slot };
     let mut config = shared.sandbox(slot)?.ok_or_else(empty)?.config;
     config.events_per_second = 0;
-    config.flags &= !SandboxFlags::REJECT;
+    config.flags &= !(SandboxFlags::REJECT | SandboxFlags::ACCOUNTED);
     shared.shadow(slot, SHADOW, &config)?;
     instance.assign(LOOPBACK, SHADOW)?;
     fail_point("explain.assigned");

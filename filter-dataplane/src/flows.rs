@@ -111,7 +111,7 @@ impl Dataplane {
 }
 
 /// Nanoseconds of the clock that the kernel program reads.
-fn monotonic_now() -> u64 {
+pub(crate) fn monotonic_now() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@ mod bench;
 mod blocks;
 mod bridges;
 pub mod cgroup;
+mod connections;
 mod counters;
 mod device;
 mod error;
@@ -52,6 +53,7 @@ mod time_wait;
 
 #[cfg(feature = "bench")]
 pub use bare::{Switched, time_bare_inserts};
+pub use connections::{Connections, Looked};
 pub use counters::Counters;
 pub use device::Device;
 pub use error::{DeviceError, Error};

@@ -1,6 +1,8 @@
 //! ABI types as map values.
 
-use filter_core::abi::{FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry};
+use filter_core::abi::{
+    ConnectionKey, ConnectionValue, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry,
+};
 use filter_core::table::Node;
 
 /// A type of the ABI in a form that aya copies to and from the kernel.
@@ -24,3 +26,7 @@ unsafe impl aya::Pod for Pod<FlowKey> {}
 unsafe impl aya::Pod for Pod<FlowValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Rows> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<ConnectionKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<ConnectionValue> {}

@@ -13,11 +13,13 @@ use filter_policy::Compiled;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 10] = [
+pub(crate) const SHARED: [&str; 12] = [
     "SANDBOXES",
     "NODES",
     "COUNTERS",
     "FLOWS",
+    "CONNECTIONS",
+    "CONNECTIONS_LOST",
     "LISTENERS",
     "TIME_WAIT",
     "PROTECTED",

@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::hand_over::{carry_on, hand_over};
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
-use crate::{DROP, NEXT, checksum, emit, reject};
+use crate::{DROP, NEXT, checksum, connections, emit, reject};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -86,6 +86,7 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     #[cfg(feature = "record")]
     crate::record::write(slot, flow, verdict.word(), 1);
     let length = ctx.len();
+    connections::account(slot, config, flow, Way::FromSandbox, verdict, length);
     emit::count_outbound(slot, verdict.reason, length);
     if verdict.reason.allows() {
         return action;

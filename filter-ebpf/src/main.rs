@@ -6,6 +6,7 @@
 
 mod attachment;
 mod checksum;
+mod connections;
 mod dial;
 mod emit;
 mod flows;

@@ -9,7 +9,10 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
-use filter_core::abi::{self, Event, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry};
+use filter_core::abi::{
+    self, ConnectionKey, ConnectionValue, Event, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox,
+    SlotEntry,
+};
 use filter_core::packet::Flow;
 use filter_core::table::Node;
 
@@ -118,6 +121,19 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: nobody else uses this CPU's element while the program runs, and any bit pattern that was written is a value.
     Some(unsafe { &mut *scratch })
 }
+
+/// Connections that go straight out, of all sandboxes whose connections are accounted.
+#[btf_map]
+pub static CONNECTIONS: HashMap<
+    ConnectionKey,
+    ConnectionValue,
+    { abi::CONNECTIONS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+/// Connections that found no room there.
+#[btf_map]
+pub static CONNECTIONS_LOST: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// Packets on devices that belong to no sandbox.
 #[btf_map]

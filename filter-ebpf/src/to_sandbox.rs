@@ -7,7 +7,7 @@ use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
-use crate::{DROP, NEXT, emit};
+use crate::{DROP, NEXT, connections, emit};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -60,6 +60,7 @@ extern "C" fn walk_to_sandbox(skb: *mut __sk_buff, mark: u32) -> i32 {
     #[cfg(feature = "record")]
     crate::record::write(slot, flow, verdict.word(), 0);
     let length = ctx.len();
+    connections::account(slot, config, flow, Way::ToSandbox, verdict, length);
     emit::count_inbound(slot, verdict.reason, length);
     if verdict.reason.allows() {
         return NEXT;

@@ -1,5 +1,6 @@
 //! The daemon's orders.
 
+use crate::carried::Telling;
 use crate::protocol::{self, Order, Word};
 use crate::resolve::Resolver;
 use crate::sandbox::{Common, Sandbox};
@@ -51,22 +52,24 @@ struct Sidecar {
 impl Sidecar {
     fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> Result<()> {
         match order {
-            Order::Start { resolvers, sources, limits, grown_bytes } => {
+            Order::Start { resolvers, sources, limits, grown_bytes, tells_connections } => {
                 let common = Common {
                     resolver: Arc::new(Resolver::new(&resolvers, &self.runtime)?),
                     sources: Arc::new(Sources::new(&sources)),
                     limits,
                     grown_bytes,
+                    telling: Telling::new(tells_connections),
                     words: self.words.clone(),
                     workers: Workers::start(self.runtime.metrics().num_workers(), self.runtime.handle())
                         .context("cannot start")?,
                 };
                 self.common = Some(Arc::new(common));
             }
-            Order::Configure { resolvers, sources } => {
+            Order::Configure { resolvers, sources, tells_connections } => {
                 let common = self.common.as_ref().context("it has not been told how to start")?;
                 common.resolver.replace(Resolver::new(&resolvers, &self.runtime)?);
                 common.sources.replace(&sources);
+                common.telling.set(tells_connections);
             }
             // Who carries connections is asked as well.
             Order::Beat => {

@@ -8,7 +8,7 @@ use crate::sources::{Sources, connected};
 use crate::worker::PATIENCE;
 use filter_core::{Address, Reason, protected};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const MOST_ADDRESSES: usize = 8;
 pub(crate) struct Dialled {
     pub(crate) socket: OwnedFd,
     /// The server's address.
-    pub(crate) address: IpAddr,
+    pub(crate) address: SocketAddr,
     /// Whether it is still being made.
     pub(crate) is_connecting: bool,
     pub(crate) place: Place,
@@ -72,7 +72,7 @@ impl Dialler {
             }
         };
         let place = self.places.take(&socket).ok_or(Refusal::Denied(Reason::ConnectionLimit))?;
-        Ok(Dialled { socket, address, is_connecting: addresses.len() == 1, place })
+        Ok(Dialled { socket, address: (address, port).into(), is_connecting: addresses.len() == 1, place })
     }
 }
 

@@ -5,6 +5,7 @@
 //! sandbox chose. The process has no rights and opens no file ([`lock_in`]): listeners and policies come from the daemon ([`control`]).
 #![forbid(unsafe_code)]
 
+mod carried;
 mod connection;
 pub mod control;
 mod denials;

@@ -26,7 +26,8 @@ pub(crate) async fn serve(arrived: Arrived) {
     let (client, socket) = (Arc::new(client), Arc::new(server.socket));
     match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
         Some(admitted) => {
-            let pair = Pair::new([client, socket], Vec::new(), (admitted, place, server.place));
+            let meter = admitted.meter();
+            let pair = Pair::new([client, socket], Vec::new(), meter, (admitted, place, server.place));
             shared.workers().carry(pair.connecting(None));
         }
         None => shared.denied(Reason::AddressDenied, to.port(), ""),

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -35,6 +35,8 @@ pub enum Order {
         limits: Limits,
         /// What a socket may hold at the most whose buffers grow, in bytes (`net.ipv4.tcp_rmem` and `tcp_wmem`).
         grown_bytes: u64,
+        /// Whether connections are told once they have ended.
+        tells_connections: bool,
     },
     /// What [`Order::Start`] said of these is different from now on; what is open or remembered stays.
     Configure {
@@ -42,6 +44,8 @@ pub enum Order {
         resolvers: Vec<IpAddr>,
         /// Where connections to servers come from.
         sources: Vec<IpAddr>,
+        /// Whether connections are told once they have ended.
+        tells_connections: bool,
     },
     /// Answer, if you can.
     Beat,
@@ -117,6 +121,8 @@ pub enum Word {
     },
     /// Connections were refused.
     Denied(Denied),
+    /// A connection to a server has ended.
+    Carried(Carried),
 }
 
 /// Connections that were refused.
@@ -143,6 +149,30 @@ pub struct Told {
     pub port: u16,
     /// The name that was asked for, escaped; empty without one.
     pub name: String,
+}
+
+/// A connection to a server that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Carried {
+    /// Id of the sandbox.
+    pub id: String,
+    /// The name that it was for; `None` where it went to where the sandbox had sent it.
+    pub name: Option<String>,
+    /// The server that was dialled.
+    pub server: SocketAddr,
+    /// Bytes that the server was sent, as the sandbox said them: without headers of packets.
+    pub sent: u64,
+    /// Bytes that came from the server.
+    pub received: u64,
+    /// The policy that let it in.
+    pub generation: u32,
+    /// When that was, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// How long it lasted, in milliseconds.
+    pub lasted_ms: u64,
+    /// Connections that ended before and could not be told.
+    pub lost: u64,
 }
 
 /// Sends a message.

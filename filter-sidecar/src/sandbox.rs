@@ -1,5 +1,6 @@
 //! A sandbox: its listeners, the policy in force, and the connections under way.
 
+use crate::carried::{Begun, Meter, Telling};
 use crate::denials::{self, Denials};
 use crate::dial::Dialler;
 use crate::limits::Limits;
@@ -13,7 +14,7 @@ use crate::{connection, warm};
 use anyhow::{Context, Result};
 use filter_core::Reason;
 use std::collections::HashMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -31,6 +32,7 @@ pub(crate) struct Common {
     /// What a socket may hold whose buffers grow.
     pub(crate) grown_bytes: u64,
     pub(crate) words: Sender<Word>,
+    pub(crate) telling: Telling,
     pub(crate) workers: Workers,
 }
 
@@ -63,7 +65,7 @@ struct State {
 /// A connection under way: for whom, and its two ends.
 struct Seat {
     target: Target,
-    server: IpAddr,
+    begun: Begun,
     ends: [Socket; 2],
 }
 
@@ -71,11 +73,23 @@ struct Seat {
 pub(crate) struct Admitted {
     shared: Arc<Shared>,
     number: u64,
+    meter: Arc<Meter>,
+}
+
+impl Admitted {
+    /// Where what the connection carries is counted.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.shared.state().seats.remove(&self.number);
+        let seat = self.shared.state().seats.remove(&self.number);
+        let Some(Seat { target, begun, .. }) = seat else { return };
+        let Common { telling, words, .. } = &*self.shared.common;
+        let ended = |lost| begun.ended(&self.shared.id, &target, &self.meter, lost);
+        telling.tell(ended, |word| words.try_send(Word::Carried(word)).is_ok());
     }
 }
 
@@ -98,15 +112,16 @@ impl Shared {
     }
 
     /// Lets a connection go on while policies allow where it goes; `None` when today's does not any more.
-    pub(crate) fn admit(self: &Arc<Shared>, target: Target, server: IpAddr, ends: [Socket; 2]) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Shared>, target: Target, server: SocketAddr, ends: [Socket; 2]) -> Option<Admitted> {
         let mut state = self.state();
-        if !state.policy.allows(&target, server) {
+        if !state.policy.allows(&target, server.ip()) {
             return None;
         }
         state.next += 1;
         let number = state.next;
-        state.seats.insert(number, Seat { target, server, ends });
-        Some(Admitted { shared: self.clone(), number })
+        let begun = Begun::now(server, state.policy.generation);
+        state.seats.insert(number, Seat { target, begun, ends });
+        Some(Admitted { shared: self.clone(), number, meter: Arc::default() })
     }
 
     /// Who carries for it.
@@ -163,7 +178,7 @@ impl Shared {
         let mut state = self.state();
         state.policy = Arc::new(policy);
         let State { policy, seats, .. } = &*state;
-        for seat in seats.values().filter(|seat| !policy.allows(&seat.target, seat.server)) {
+        for seat in seats.values().filter(|seat| !policy.allows(&seat.target, seat.begun.server.ip())) {
             seat.ends.iter().for_each(cut);
         }
     }

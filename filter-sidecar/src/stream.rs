@@ -1,5 +1,6 @@
 //! Streams that several parts of the program hold: whoever judges can end what others carry.
 
+use crate::carried::Meter;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -91,18 +92,41 @@ pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Resul
 }
 
 /// A stream as hyper takes one.
-pub(crate) struct Io(pub(crate) Arc<TcpStream>);
+pub(crate) struct Io {
+    pub(crate) stream: Arc<TcpStream>,
+    /// Counts what is written as come from the client, and what is read as come from the server.
+    meter: Option<Arc<Meter>>,
+}
+
+impl Io {
+    /// A stream to somebody whose bytes are not counted.
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Io {
+        Io { stream, meter: None }
+    }
+
+    /// A stream to a server.
+    pub(crate) fn metered(stream: Arc<TcpStream>, meter: Arc<Meter>) -> Io {
+        Io { stream, meter: Some(meter) }
+    }
+
+    fn count(&self, end: usize, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            meter.add(end, bytes);
+        }
+    }
+}
 
 impl Read for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
+            ready!(self.stream.poll_read_ready(cx))?;
             let room = into.remaining();
             let take = |bytes: &[u8]| {
                 into.put_slice(bytes);
+                self.count(Meter::SERVER, bytes.len());
                 Ok(())
             };
-            if let Some(read) = read_with(&self.0, room, take) {
+            if let Some(read) = read_with(&self.stream, room, take) {
                 return Poll::Ready(read);
             }
         }
@@ -112,10 +136,14 @@ impl Read for Io {
 impl Write for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(bytes) {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+                Ok(written) => {
+                    self.count(Meter::CLIENT, written);
+                    return Poll::Ready(Ok(written));
+                }
+                failed => return Poll::Ready(failed),
             }
         }
     }
@@ -125,7 +153,7 @@ impl Write for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shutdown_writing(&self.0))
+        Poll::Ready(shutdown_writing(&self.stream))
     }
 }
 

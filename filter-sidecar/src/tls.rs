@@ -45,7 +45,8 @@ pub(crate) async fn serve(arrived: Arrived) {
             let socket = Arc::new(server.socket);
             match shared.admit(target, server.address, [client.clone(), socket.clone()]) {
                 Some(admitted) => {
-                    let pair = Pair::new([client, socket], bytes, (admitted, place, server.place));
+                    let meter = admitted.meter();
+                    let pair = Pair::new([client, socket], bytes, meter, (admitted, place, server.place));
                     let alert = alert(INTERNAL_ERROR);
                     let pair = if server.is_connecting { pair.connecting(Some(alert)) } else { pair };
                     return shared.workers().carry(pair);

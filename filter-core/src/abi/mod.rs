@@ -6,6 +6,7 @@
 
 mod blocks;
 mod carried;
+mod connection;
 mod event;
 mod flow;
 mod kernel;
@@ -16,6 +17,7 @@ mod sandbox;
 
 pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use carried::{carried, carried_slot};
+pub use connection::{CONNECTIONS, ConnectionEnd, ConnectionKey, ConnectionValue};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
 pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};

@@ -192,6 +192,8 @@ impl SandboxFlags {
     pub const GATEWAY_APART: u32 = 1 << 5;
     /// Its policy has names, rules or a proxy: a connection at port 80 or 443 may be one of the sidecar's, wherever a new one would go.
     pub const NAMED: u32 = 1 << 6;
+    /// Its connections are accounted, so that each can be told once it has ended; none of its packets goes the shortest way.
+    pub const ACCOUNTED: u32 = 1 << 7;
 }
 
 const _: () = assert!(size_of::<SlotEntry>() == 8);

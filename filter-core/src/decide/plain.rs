@@ -1,7 +1,7 @@
 //! The shortest way to the verdict on what nearly all traffic consists of.
 //!
 //! A plain packet is TCP or UDP of no connection that came in, without options, extension headers, fragments or tags, from the sandbox's own
-//! address to its gateway's MAC address (or the other way round), and the lists allow its far side. [`from_sandbox`] and [`to_sandbox`]
+//! address to its gateway's MAC address (or the other way round), of a sandbox whose connections are not accounted, and the lists allow its far side. [`from_sandbox`] and [`to_sandbox`]
 //! recognise it from a few bytes at fixed places. They allow nothing that [`decide`](super::decide) and
 //! [`decide_inbound`](crate::decide_inbound) would not allow with the same reason; of everything else they say nothing.
 
@@ -223,8 +223,9 @@ enum Family {
 /// The family of what may be a plain packet.
 #[inline(always)]
 fn family<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
+    const ELSEWHERE: u32 = SandboxFlags::SEALED | SandboxFlags::ACCOUNTED;
     let holds = head.holds(V4_TRANSPORT as u32 + UDP_HEADER);
-    if sandbox.flags & SandboxFlags::SEALED != 0 || head.is_tagged() || !holds {
+    if sandbox.flags & ELSEWHERE != 0 || head.is_tagged() || !holds {
         return None;
     }
     match u16::from_be_bytes(head.two::<ETHERTYPE>()) {

@@ -42,6 +42,9 @@ pub(super) fn attachment(config: &Config, sandbox: &Sandbox, device: &Device, in
     if sandbox.policy.is_captured() {
         kernel.flags |= SandboxFlags::NAMED;
     }
+    if config.connections.is_some() {
+        kernel.flags |= SandboxFlags::ACCOUNTED;
+    }
     // Neighbour discovery comes from the link-local address, whichever address the document calls the gateway.
     let link_local = |address: &&IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let written = sandbox.gateway.iter().chain(device.gateway.iter().filter(link_local));

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub api: Option<ApiConfig>,
     /// Where metrics are told; nowhere where nothing is said.
     pub metrics: Option<MetricsConfig>,
+    /// Where connections are logged; nowhere where nothing is said.
+    pub connections: Option<ConnectionsConfig>,
     /// What makes sandboxes that are asked for without saying where they are attached.
     pub provider: Option<filter_provider::Config>,
     /// The kinds of sandboxes that there are.
@@ -84,6 +86,37 @@ pub(crate) struct MetricsConfig {
 impl Default for MetricsConfig {
     fn default() -> MetricsConfig {
         MetricsConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_464)), per_sandbox: false }
+    }
+}
+
+/// Where connections are logged.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ConnectionsConfig {
+    /// The file, by its absolute path.
+    pub file: PathBuf,
+    /// How long it gets before another one is begun, in bytes; the last one is kept beside it.
+    #[serde(default = "ConnectionsConfig::max_bytes")]
+    pub max_bytes: u64,
+}
+
+impl ConnectionsConfig {
+    /// Room for what is written at once.
+    const LEAST_BYTES: u64 = 1 << 20;
+
+    fn max_bytes() -> u64 {
+        64 << 20
+    }
+
+    /// Checks what an operator has written.
+    fn checked(self) -> anyhow::Result<ConnectionsConfig> {
+        if !self.file.is_absolute() {
+            bail!("connections: file must be an absolute path, not {}", self.file.display());
+        }
+        if self.max_bytes < Self::LEAST_BYTES {
+            bail!("connections: maxBytes must be {} at least", Self::LEAST_BYTES);
+        }
+        Ok(self)
     }
 }
 
@@ -194,6 +227,7 @@ struct File {
     sidecar: Option<filter_sidecar::Limits>,
     api: Option<ApiConfig>,
     metrics: Option<MetricsConfig>,
+    connections: Option<ConnectionsConfig>,
     provider: Option<filter_provider::Config>,
     templates: Option<BTreeMap<String, Template>>,
 }
@@ -222,6 +256,7 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
     {
         bail!("{}: marks: own and capture must differ, not be 0, and have no bits outside mask", path.display());
     }
+    let connections = file.connections.map(ConnectionsConfig::checked).transpose();
     let standard = Operator::default();
     Ok(Config {
         operator: Operator {
@@ -239,6 +274,7 @@ pub(crate) fn read(path: &Path, required: bool) -> anyhow::Result<Config> {
         sidecar: sidecar(file.sidecar.unwrap_or_default()).with_context(|| path.display().to_string())?,
         api: file.api,
         metrics: file.metrics,
+        connections: connections.with_context(|| path.display().to_string())?,
         provider: file.provider,
         templates: file.templates.unwrap_or_default(),
     })

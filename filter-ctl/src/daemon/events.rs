@@ -130,7 +130,7 @@ fn read(clock: ClockId) -> Duration {
 }
 
 /// Milliseconds since 1970 of a moment on the monotonic clock.
-fn wall_ms(ktime: u64) -> u64 {
+pub(super) fn wall_ms(ktime: u64) -> u64 {
     let age = read(ClockId::CLOCK_MONOTONIC).saturating_sub(Duration::from_nanos(ktime));
     u64::try_from(read(ClockId::CLOCK_REALTIME).saturating_sub(age).as_millis()).unwrap_or(u64::MAX)
 }

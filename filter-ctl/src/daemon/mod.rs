@@ -9,6 +9,7 @@ mod api;
 mod apply;
 mod attachment;
 pub(crate) mod config;
+mod connections;
 mod denials;
 mod end;
 mod ending;
@@ -125,9 +126,11 @@ async fn serve(
     let (names, news, notices) = (node.names(), node.news.clone(), node.hosts.notices.watcher()?);
     let (denied, ended) = (node.sidecar.denied(), node.sidecar.ended());
     let links = node.dataplane.watch_links();
+    let (account, connections) = (node.dataplane.connections()?, node.connections.clone());
     let node = Arc::new(Mutex::new(node));
 
     let (full, unfollowed) = mpsc::channel(UNFOLLOWED);
+    tokio::spawn(connections::watch(account, names.clone(), connections));
     events::pump(kernel_events, names.clone(), news.clone(), full);
     events::follow(denied, names, news.clone());
     tokio::spawn(watch::watch(node.clone(), notices, unfollowed));

@@ -1,6 +1,7 @@
 //! What the daemon holds: the kernel side, the store, and the sandboxes.
 
 use super::config::Config;
+use super::connections::{self, Log};
 use super::hosts::Hosts;
 use super::index::Index;
 use super::news::News;
@@ -78,6 +79,8 @@ pub(super) struct Node {
     pub index: Index,
     pub hosts: Hosts,
     pub sidecar: Sidecar,
+    /// Where connections are told that have ended.
+    pub connections: Log,
     /// What is told to whoever watches.
     pub news: News,
     /// What all sandboxes have counted.
@@ -97,6 +100,7 @@ impl Node {
     pub(super) fn open(config: Config, state_dir: &Path, pin_dir: &Path) -> anyhow::Result<Node> {
         let mut dataplane = Dataplane::open_with(pin_dir, config.hook.chosen().unwrap_or_else(HookKind::probe))?;
         dataplane.limit_flows(config.flows.0);
+        let connections = Log::start(connections::open(config.connections.as_ref())?)?;
         let (store, news) = (Store::open(state_dir)?, News::new());
         Ok(Node {
             dataplane,
@@ -107,7 +111,8 @@ impl Node {
             orphans: BTreeMap::new(),
             index: Index::new(),
             hosts: Hosts::open()?,
-            sidecar: Sidecar::new(news.clone()),
+            sidecar: Sidecar::new(news.clone(), connections.clone()),
+            connections,
             news,
             totals: Totals::new(),
             troubles: BTreeMap::new(),

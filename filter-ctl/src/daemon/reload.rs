@@ -6,6 +6,7 @@
 use super::api::Api;
 use super::attachment::attachment;
 use super::config::{self, Config, MetricsConfig};
+use super::connections;
 use super::node::{Held, Node};
 use super::proxies::Proxies;
 use super::reconcile::{device, known_gateway};
@@ -95,6 +96,7 @@ fn take(node: &mut Node, new: Config) -> anyhow::Result<Reloaded> {
             bail!("limits: sandbox \"{}\" has more: {problems}", held.sandbox.id);
         }
     }
+    let journal = connections::open(new.connections.as_ref())?;
     let (new, kept) = merged(&node.config, new);
     // Without a sidecar nobody needs resolvers yet.
     let resolvers =
@@ -102,6 +104,7 @@ fn take(node: &mut Node, new: Config) -> anyhow::Result<Reloaded> {
     let dials = Dials { resolvers: &resolvers, opened: &new.operator.open_ranges, marks: new.marks.into() };
     node.dataplane.guard_anew(&dials).context("what the sidecar may dial")?;
     node.config = new;
+    node.connections.replace(journal);
     node.sidecar.configure(&node.config);
     Ok(Reloaded { kept, failed: Vec::new() })
 }

@@ -6,6 +6,7 @@ mod lives;
 mod process;
 
 use super::config::Config;
+use super::connections::Log;
 use super::news::News;
 use crate::api::{NoticeKind, SidecarStatus};
 use anyhow::{Context, Result, bail};
@@ -14,7 +15,7 @@ use filter_policy::{Attach, Entry, NetnsRef, Sandbox};
 use filter_sidecar::protocol::{Denied, Lists, Order, Policy};
 use ipnet::IpNet;
 use lives::Lives;
-use process::Process;
+use process::{Heard, Process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, TcpListener};
@@ -39,6 +40,7 @@ pub(super) struct Sidecar {
     ended: Arc<Notify>,
     denied: broadcast::Sender<Denied>,
     news: News,
+    connections: Log,
 }
 
 /// A sandbox whose connections it is to judge.
@@ -60,10 +62,10 @@ struct Running {
 }
 
 impl Sidecar {
-    /// None that runs yet; `news` hears of those that are lost.
-    pub(super) fn new(news: News) -> Sidecar {
+    /// None that runs yet; `news` hears of those that are lost, `connections` of what they have carried.
+    pub(super) fn new(news: News, connections: Log) -> Sidecar {
         let (lives, ended) = (Lives::default(), Arc::default());
-        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0, news }
+        Sidecar { running: None, lives, lacking: None, ended, denied: broadcast::channel(BACKLOG).0, news, connections }
     }
 
     /// Notified when it ends.
@@ -101,7 +103,8 @@ impl Sidecar {
         let Some(running) = &mut self.running else { return };
         let told = resolvers(config).and_then(|resolvers| {
             let sources = config.sources.clone();
-            running.process.order(&Order::Configure { resolvers, sources }, &[])
+            let tells_connections = config.connections.is_some();
+            running.process.order(&Order::Configure { resolvers, sources, tells_connections }, &[])
         });
         if let Err(error) = told {
             tracing::error!("the sidecar: {error:#}");
@@ -180,7 +183,8 @@ impl Sidecar {
             bail!("the sidecar ends again and again ({last}); the next one is started in {} ms", wait.as_millis());
         }
         self.lives.begun = self.lives.begun.saturating_add(1);
-        match Running::start(dataplane, config, self.denied.clone(), self.ended.clone()) {
+        let heard = Heard { denied: self.denied.clone(), connections: self.connections.clone() };
+        match Running::start(dataplane, config, heard, self.ended.clone()) {
             Ok(running) => Ok(self.running.insert(running)),
             Err(error) => {
                 self.lives.ended(Duration::ZERO, format!("{error:#}"), Instant::now());
@@ -220,17 +224,12 @@ impl Sidecar {
 }
 
 impl Running {
-    fn start(
-        dataplane: &mut Dataplane,
-        config: &Config,
-        denied: broadcast::Sender<Denied>,
-        ended: Arc<Notify>,
-    ) -> Result<Running> {
+    fn start(dataplane: &mut Dataplane, config: &Config, heard: Heard, ended: Arc<Notify>) -> Result<Running> {
         let resolvers = resolvers(config)?;
         let opened = &config.operator.open_ranges;
         let guarded = dataplane.guard(&Dials { resolvers: &resolvers, opened, marks: config.marks.into() });
         guarded.context("the sidecar cannot be kept from what is protected")?;
-        let mut process = Process::start(denied, ended)?;
+        let mut process = Process::start(heard, ended)?;
         process.order(&start(config, resolvers)?, &[])?;
         Ok(Running { process, slots: BTreeMap::new() })
     }
@@ -280,6 +279,7 @@ fn start(config: &Config, resolvers: Vec<IpAddr>) -> Result<Order> {
         sources: config.sources.clone(),
         limits: config.sidecar.clone(),
         grown_bytes: grown_bytes()?,
+        tells_connections: config.connections.is_some(),
     })
 }
 

@@ -67,7 +67,7 @@ enum Next {
 impl Gate {
     pub(super) fn new(stream: Arc<TcpStream>, refused: Refused, limit: Duration) -> Gate {
         Gate {
-            io: crate::stream::Io(stream),
+            io: crate::stream::Io::new(stream),
             refused,
             held: BytesMut::new(),
             pass: 0,
@@ -193,7 +193,7 @@ impl Read for Gate {
             if let Next::Nothing = self.next {
                 // Whether the client goes is worth knowing; what it sends stays where it is.
                 let mut byte = [0];
-                let seen = ready!(self.io.0.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut byte)))?;
+                let seen = ready!(self.io.stream.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut byte)))?;
                 return if seen == 0 { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             if self.look()? {

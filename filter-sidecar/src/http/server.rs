@@ -29,7 +29,7 @@ pub(super) struct Server {
     target: Target,
     generation: u32,
     _connection: JoinSet<()>,
-    _admitted: Admitted,
+    pub(super) admitted: Admitted,
     _place: Place,
 }
 
@@ -48,7 +48,7 @@ impl Server {
         let admitted = admitted.ok_or(Refusal::Denied(Reason::NameDenied))?;
         let made = timeout(PATIENCE, connected(&stream)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
         made.map_err(|error| Refusal::of_server(&error))?;
-        let io = Io(stream.clone());
+        let io = Io::metered(stream.clone(), admitted.meter());
         let (requests, connection) =
             Builder::new().preserve_header_case(true).handshake(io).await.map_err(|_| Refusal::Unreachable)?;
         let mut connections = JoinSet::new();
@@ -58,15 +58,7 @@ impl Server {
             }
         });
         let (target, generation) = (target.clone(), policy.generation);
-        Ok(Server {
-            stream,
-            requests,
-            target,
-            generation,
-            _connection: connections,
-            _admitted: admitted,
-            _place: server.place,
-        })
+        Ok(Server { stream, requests, target, generation, _connection: connections, admitted, _place: server.place })
     }
 
     /// Whether a request that goes to `target` under `policy` may be sent here.

@@ -1,6 +1,7 @@
 //! Two sockets, and what is under way between them.
 
 use super::Number;
+use crate::carried::Meter;
 use crate::refusal::Refusal;
 use crate::stream::scratch;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -26,6 +27,7 @@ pub(crate) struct Pair {
     watched: [EventFlags; 2],
     is_connecting: bool,
     last_words: Option<&'static [u8]>,
+    meter: Arc<Meter>,
     /// What ends with the connection.
     _kept: Box<dyn Send>,
 }
@@ -58,8 +60,9 @@ pub(super) enum Look {
 }
 
 impl Pair {
-    /// A client's socket and a server's, to which `first` is said at first. `kept` is held until both have ended.
-    pub(crate) fn new(ends: [Socket; 2], first: Vec<u8>, kept: impl Send + 'static) -> Pair {
+    /// A client's socket and a server's, to which `first` is said at first. What they carry is counted, and `kept` is held until both have
+    /// ended.
+    pub(crate) fn new(ends: [Socket; 2], first: Vec<u8>, meter: Arc<Meter>, kept: impl Send + 'static) -> Pair {
         let ways = [Way { due: first, ..Way::default() }, Way::default()];
         Pair {
             ends,
@@ -67,6 +70,7 @@ impl Pair {
             watched: [EventFlags::empty(); 2],
             is_connecting: false,
             last_words: None,
+            meter,
             _kept: Box::new(kept),
         }
     }
@@ -105,6 +109,7 @@ impl Pair {
         match send(&self.ends[1], first, SendFlags::NOSIGNAL) {
             Ok(said) => {
                 self.is_connecting = false;
+                self.meter.add(Meter::CLIENT, said);
                 // Mostly that is all, and no memory is held.
                 *first = first.split_off(said);
                 Look::Done
@@ -197,8 +202,10 @@ impl Pair {
         for _ in 0..READS {
             if !way.due.is_empty() {
                 let rest = pass_on(to, &way.due, SendFlags::empty())?;
+                let passed = way.due.len() - rest;
+                self.meter.add(own, passed);
                 if rest > 0 {
-                    way.due.drain(..way.due.len() - rest);
+                    way.due.drain(..passed);
                     return Ok(true);
                 }
                 // Memory is held by those alone who need it.
@@ -212,6 +219,7 @@ impl Pair {
             let carried = scratch(|bytes| {
                 let (read, _) = recv(from, &mut *bytes, RecvFlags::empty())?;
                 let rest = pass_on(to, &bytes[..read], more)?;
+                self.meter.add(own, read - rest);
                 way.due.extend_from_slice(&bytes[read - rest..read]);
                 Ok((read, read == bytes.len()))
             });

@@ -30,7 +30,7 @@ fn connection() -> (TcpStream, Socket) {
 fn carried(workers: &Workers, first: &[u8]) -> (TcpStream, TcpStream, Receiver<()>) {
     let ((client, front), (server, back)) = (connection(), connection());
     let (lasting, lasts) = channel::<()>();
-    workers.carry(Pair::new([front, back], first.to_vec(), lasting));
+    workers.carry(Pair::new([front, back], first.to_vec(), Arc::default(), lasting));
     (client, server, lasts)
 }
 
@@ -116,7 +116,7 @@ fn a_server_that_refuses_the_connection_is_a_reset() {
     let (mut client, front) = connection();
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let back: OwnedFd = crate::sources::Sources::default().connect(nobody, true).unwrap();
-    let pair = Pair::new([front, Arc::new(back)], b"hello".to_vec(), ());
+    let pair = Pair::new([front, Arc::new(back)], b"hello".to_vec(), Arc::default(), ());
     workers.carry(pair.connecting(Some(b"unreachable")));
     assert_eq!(client.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

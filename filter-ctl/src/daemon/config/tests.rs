@@ -48,7 +48,7 @@ fn the_commented_configuration_says_what_holds_without_it() -> anyhow::Result<()
 fn every_section_that_is_off_can_be_switched_on() -> anyhow::Result<()> {
     let sections = sections();
     let names: Vec<&str> = sections.iter().filter_map(|section| section.split(':').next()).collect();
-    assert_eq!(names, ["api", "metrics", "provider", "provider", "templates"]);
+    assert_eq!(names, ["api", "metrics", "connections", "provider", "provider", "templates"]);
     for section in &sections {
         let read = read_text(&format!("{COMMENTED}\n{section}"));
         assert!(read.is_ok(), "{section}\n{:?}", read.err());

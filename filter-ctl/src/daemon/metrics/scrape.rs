@@ -21,6 +21,8 @@ pub(super) struct Scrape {
     pub(super) sidecar: Option<SidecarStatus>,
     pub(super) strays: u64,
     pub(super) orphans: usize,
+    /// Lines of the log of connections, by what became of them.
+    pub(super) connections: [(&'static str, u64); 2],
 }
 
 /// Reads everything.
@@ -66,5 +68,6 @@ fn finish(node: &mut Node) -> Result<Scrape, Refusal> {
         sidecar: node.sidecar.status(),
         strays: node.dataplane.strays()?,
         orphans: node.orphans.len(),
+        connections: node.connections.counts(),
     })
 }

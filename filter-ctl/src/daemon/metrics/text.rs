@@ -31,7 +31,7 @@ pub(super) fn text(scrape: &Scrape, counted: &Counted, news: &News) -> Result<St
     let mut registry = Registry::with_prefix("sandbox_filter");
     decisions(&mut registry, scrape);
     traffic(&mut registry, &scrape.all);
-    told(&mut registry, &scrape.all);
+    told(&mut registry, &scrape.all, scrape.connections);
     state(&mut registry, scrape);
     let reconciliations = Counters::default();
     for (kind, count) in news.counts() {
@@ -107,7 +107,7 @@ fn traffic(registry: &mut Registry, all: &Reading) {
     registry.register_with_unit("traffic", "Their bytes, with link-layer headers", Unit::Bytes, bytes);
 }
 
-fn told(registry: &mut Registry, all: &Reading) {
+fn told(registry: &mut Registry, all: &Reading, connections: [(&'static str, u64); 2]) {
     let (events, rejects) = (Counters::default(), Counters::default());
     for (outcome, row) in [("sent", Row::EventsSent), ("suppressed", Row::EventsSuppressed), ("lost", Row::EventsLost)]
     {
@@ -121,6 +121,12 @@ fn told(registry: &mut Registry, all: &Reading) {
         "Deny events: told, held back by the rate limit, lost as the ring was full",
         events,
     );
+    let logged = Counters::default();
+    for (outcome, count) in connections {
+        add(&logged, &[("outcome", outcome)], count);
+    }
+    let help = "Lines of the log of connections: written, lost as the disk or whoever writes did not keep up";
+    registry.register("logged_connections", help, logged);
     registry.register("rejects", "Answers to denied packets: sent, held back by the rate limit", rejects);
 }
 

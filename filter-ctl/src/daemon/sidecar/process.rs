@@ -1,5 +1,6 @@
 //! The process of the sidecar: its start, its end, and whether it answers.
 
+use crate::daemon::connections::Log;
 use anyhow::{Context, Result, bail};
 use filter_sidecar::protocol::{self, Denied, Order, Word};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -40,9 +41,17 @@ pub(super) struct Process {
     hangs: bool,
 }
 
+/// Who hears what it says by itself.
+pub(super) struct Heard {
+    /// Of what it refuses.
+    pub(super) denied: broadcast::Sender<Denied>,
+    /// Of what it has carried.
+    pub(super) connections: Log,
+}
+
 impl Process {
-    /// Starts it. `ended` is notified when it ends; what it refuses is told to `denied`.
-    pub(super) fn start(denied: broadcast::Sender<Denied>, ended: Arc<Notify>) -> Result<Process> {
+    /// Starts it. `ended` is notified when it ends.
+    pub(super) fn start(heard: Heard, ended: Arc<Notify>) -> Result<Process> {
         let program = env::current_exe().context("the daemon's own program is not known")?.with_file_name(PROGRAM);
         let (control, other) = UnixStream::pair().context("cannot make a pair of sockets")?;
         control.set_write_timeout(Some(PATIENCE)).context("the control socket")?;
@@ -72,7 +81,7 @@ impl Process {
         tracing::info!(pid = pid.as_raw_nonzero(), "the sidecar has started");
         let reading = control.try_clone().context("the control socket")?;
         let (answering, answers) = channel();
-        thread::spawn(move || listen(&reading, &answering, &denied));
+        thread::spawn(move || listen(&reading, &answering, &heard));
         let (started, waiting) = (Instant::now(), Some(waiting));
         Ok(Process { pid, pidfd, control, answers, started, end, waiting, hangs: false })
     }
@@ -168,11 +177,12 @@ fn follow(
 }
 
 /// Passes on what the sidecar says until it has ended.
-fn listen(control: &UnixStream, answering: &Sender<Word>, denied: &broadcast::Sender<Denied>) {
+fn listen(control: &UnixStream, answering: &Sender<Word>, heard: &Heard) {
     while let Ok(Some((word, _))) = protocol::receive::<Word>(control) {
         match word {
             // Nobody watching is no error.
-            Word::Denied(one) => drop(denied.send(one)),
+            Word::Denied(one) => drop(heard.denied.send(one)),
+            Word::Carried(one) => heard.connections.carried(one),
             answer => {
                 if answering.send(answer).is_err() {
                     return;

@@ -45,7 +45,13 @@ impl Alone {
         let v6 = netns.within(|| Ok(TcpListener::bind((Ipv6Addr::LOCALHOST, 0))?))?;
         let policy = Policy { generation: 1, names: vec![NAME.to_owned()], ..Policy::default() };
         let limits = Limits { sockets: SOCKETS, ..Limits::default() };
-        let start = Order::Start { resolvers: vec![resolver], sources: Vec::new(), limits, grown_bytes: GROWN };
+        let start = Order::Start {
+            resolvers: vec![resolver],
+            sources: Vec::new(),
+            limits,
+            grown_bytes: GROWN,
+            tells_connections: false,
+        };
         alone.order(&start, &[])?;
         alone.order(&Order::Begin { slot: 1, id: "alone".to_owned() }, &[listener.as_fd(), v6.as_fd()])?;
         alone.order(&Order::Prepare { slot: 1, policy }, &[])?;

@@ -23,6 +23,7 @@ mod inbound;
 mod lifecycle;
 mod lists;
 mod live;
+mod logged;
 mod mended;
 mod metrics;
 mod names;
