@@ -21,6 +21,7 @@ pub use address::Address;
 pub use decide::flow::{FlowChange, inbound_key, outbound_key};
 pub use decide::inbound::decide_inbound;
 pub use decide::remote::Remote;
+pub use decide::socket::{decide_destination, decide_received, decide_sent};
 pub use decide::steps::Steps;
-pub use decide::{Tables, Verdict, decide, is_honest};
+pub use decide::{Far, Tables, Verdict, decide, is_honest};
 pub use reason::Reason;

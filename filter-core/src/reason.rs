@@ -147,6 +147,8 @@ reasons! {
 
     /// The policy judges this connection by name: the sidecar has it.
     HandedOver = 62, "handed-over";
+    /// Loopback between sockets of the same cgroup.
+    OwnLoopback = 63, "own-loopback";
 }
 
 impl Reason {
@@ -156,7 +158,7 @@ impl Reason {
     /// Whether a packet with this reason passes.
     #[must_use]
     pub const fn allows(self) -> bool {
-        (self as u8) < Self::FIRST_DENIAL || matches!(self, Reason::HandedOver)
+        (self as u8) < Self::FIRST_DENIAL || matches!(self, Reason::HandedOver | Reason::OwnLoopback)
     }
 
     /// Whether the lists alone let the packet pass: it needs no flow.

@@ -1,9 +1,10 @@
 //! From a document's `attach` to the device on the host's side, and what is known of the gateway behind it.
 
 use crate::netlink::{self, Link};
-use crate::{DeviceError, Error, Namespace};
+use crate::{CgroupPath, DeviceError, Error, Namespace};
 use filter_policy::{Attach, NetnsRef};
 use rtnetlink::packet_route::link::{InfoKind, LinkLayerType};
+use std::fs;
 use std::net::IpAddr;
 
 /// The host-side device of a sandbox.
@@ -46,10 +47,22 @@ impl Device {
                 let link = host_side(&inside, &here, reference)?;
                 Device::check(link, &here, None)
             }
-            Attach::Cgroup(_) => Err(Error::Unsupported {
-                missing: "cgroup attachments are not supported yet".to_owned(),
-                hint: "attach the sandbox's veth or TAP device".to_owned(),
-            }),
+            Attach::Cgroup(path) => CgroupPath::find(path).map(Device::of_cgroup),
+        }
+    }
+
+    /// What stands for a cgroup where devices are spoken of: its path is the name, its id the namespace's inode, and its index is 0.
+    fn of_cgroup(CgroupPath { path, id }: CgroupPath) -> Device {
+        let has_members = fs::read_to_string(path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
+        Device {
+            name: path.display().to_string(),
+            ifindex: 0,
+            netns: None,
+            netns_inode: id,
+            gateway_mac: [0; 6],
+            gateway: Vec::new(),
+            bridge: None,
+            up: has_members,
         }
     }
 

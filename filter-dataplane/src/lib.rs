@@ -11,6 +11,7 @@ mod bench;
 mod blocks;
 mod bridges;
 pub mod cgroup;
+mod cgroups;
 mod connections;
 mod counters;
 mod device;
@@ -53,6 +54,8 @@ mod time_wait;
 
 #[cfg(feature = "bench")]
 pub use bare::{Switched, time_bare_inserts};
+
+pub use cgroups::CgroupPath;
 pub use connections::{Connections, Looked};
 pub use counters::Counters;
 pub use device::Device;
@@ -74,6 +77,7 @@ pub use sys::{close_on_exec, end_with_this_thread, return_memory, use_one_heap};
 
 use crate::bridges::Bridges;
 use crate::cgroup::Cgroup;
+use crate::cgroups::Cgroups;
 use crate::hook::{Hook, Spot};
 use crate::instance::Instance;
 use crate::kept::Kept;
@@ -90,10 +94,18 @@ use std::path::{Path, PathBuf};
 pub struct Place {
     /// Its index in the arrays of maps.
     pub slot: u32,
-    /// The namespace of its device.
+    /// The inode of the namespace of its device; of a cgroup its id, which is its inode.
     pub netns_inode: u64,
-    /// The index of its device there.
+    /// The index of its device there; 0, which no device has, of a cgroup.
     pub ifindex: u32,
+}
+
+impl Place {
+    /// Whether a cgroup is there, and no device.
+    #[must_use]
+    pub fn is_cgroup(self) -> bool {
+        self.ifindex == 0
+    }
 }
 
 /// How the links or filters of an attachment are.
@@ -145,6 +157,8 @@ pub struct Dataplane {
     bridges: Bridges,
     routes: Routes,
     guard: Option<Cgroup>,
+    /// The programs of cgroups, once a sandbox is one.
+    cgroups: Option<Cgroups>,
     kind: HookKind,
     /// The pins of the maps that all share.
     maps: Kept,
@@ -183,6 +197,7 @@ impl Dataplane {
             bridges: Bridges::new(),
             routes: Routes::new(),
             guard: None,
+            cgroups: None,
             kind,
             maps,
             looked_at: 0,
@@ -217,6 +232,10 @@ impl Dataplane {
         if self.attachment(place)? == Attachment::Gone {
             return Ok(false);
         }
+        if place.is_cgroup() {
+            let (cgroups, pins) = self.cgroups()?;
+            return cgroups.adopt(pins, place);
+        }
         let pins = &self.pins;
         instance(&mut self.instances, pins, place.netns_inode)?.adopt(pins, place)
     }
@@ -226,9 +245,21 @@ impl Dataplane {
     /// # Errors
     /// When a pinned link cannot be read.
     pub fn attachment(&self, place: Place) -> Result<Attachment, Error> {
+        if place.is_cgroup() {
+            return cgroups::attachment(&self.pins, place);
+        }
         let spots = Hook::ALL.map(|hook| Spot { pins: &self.pins, place, hook });
         let instance = self.instances.get(&place.netns_inode);
         hook::attachment(&spots, |hook| instance.map(|instance| instance.program_id(hook)))
+    }
+
+    /// The programs of cgroups, loaded when they are needed first, and the pins.
+    pub(crate) fn cgroups(&mut self) -> Result<(&mut Cgroups, &Pins), Error> {
+        if self.cgroups.is_none() {
+            self.cgroups = Some(Cgroups::load(&self.pins, self.own_netns)?);
+            return_memory();
+        }
+        Ok((self.cgroups.as_mut().expect("they are loaded"), &self.pins))
     }
 
     /// What looks at the links that are held, at any time.
@@ -244,6 +275,12 @@ impl Dataplane {
         pinned.unwrap_or(self.kind)
     }
 
+    /// What people call how an attachment is hooked.
+    #[must_use]
+    pub fn hook_name(&self, place: Place) -> &'static str {
+        if place.is_cgroup() { "cgroup" } else { self.hook(place).name() }
+    }
+
     /// How new attachments are hooked.
     #[must_use]
     pub fn hook_kind(&self) -> HookKind {
@@ -255,6 +292,10 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; what is left of the attachment enforces.
     pub fn mend(&mut self, place: Place, device: &Device) -> Result<(), Error> {
+        if place.is_cgroup() {
+            let (cgroups, pins) = self.cgroups()?;
+            return cgroups.mend(pins, place, &CgroupPath::find(Path::new(&device.name))?);
+        }
         let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.assign(place.ifindex, place.slot)?;
         fail_point("mend.assigned");
@@ -275,6 +316,12 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; what is left can be detached again.
     pub fn detach(&mut self, place: Place) -> Result<(), Error> {
+        if place.is_cgroup() {
+            // Of a slot whose device is not known there may be others.
+            cgroups::detach(&self.pins, place)?;
+            instance::detach(&self.pins, place)?;
+            return self.shared.clear(&self.pins, place.slot);
+        }
         instance::detach(&self.pins, place)?;
         self.unlisten(place.slot)?;
         self.release(place)?;
@@ -286,6 +333,9 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused.
     pub fn place_of(&self, slot: u32) -> Result<Option<Place>, Error> {
+        if let Some(netns_inode) = cgroups::cgroup_of(&self.pins, slot) {
+            return Ok(Some(Place { slot, netns_inode, ifindex: 0 }));
+        }
         for netns_inode in self.pins.namespaces()? {
             if let Some(ifindex) = instance::ifindex_of(&self.pins, netns_inode, slot)? {
                 return Ok(Some(Place { slot, netns_inode, ifindex }));
@@ -347,7 +397,7 @@ impl Dataplane {
     /// Whether a link of a slot is pinned, whoever did it.
     #[must_use]
     pub fn is_linked(&self, slot: u32) -> bool {
-        Hook::ALL.into_iter().any(|hook| self.pins.link(slot, hook).exists())
+        Hook::ALL.into_iter().any(|hook| self.pins.link(slot, hook).exists()) || cgroups::is_linked(&self.pins, slot)
     }
 
     /// Slots whose links are pinned, whoever did it.

@@ -7,9 +7,10 @@
 use crate::flows::is_open;
 use crate::sandboxes::Prepared;
 use crate::shared::Contents;
-use crate::{Dataplane, Device, Error, Place, fail_point};
+use crate::{CgroupPath, Dataplane, Device, Error, Place, fail_point};
 use filter_core::abi::SandboxConfig;
 use filter_policy::Compiled;
+use std::path::Path;
 
 /// Sandboxes that are attached together, at most: each has up to three maps open meanwhile.
 const ATTACHED_AT_ONCE: usize = 64;
@@ -81,6 +82,10 @@ impl Dataplane {
 
     /// Lets packets of a device be judged by what is in its slot.
     fn hook_up(&mut self, ToAttach { place, device, .. }: &ToAttach<'_>) -> Result<(), Error> {
+        if place.is_cgroup() {
+            let (cgroups, pins) = self.cgroups()?;
+            return cgroups.attach(pins, *place, &CgroupPath::find(Path::new(&device.name))?);
+        }
         let instance = crate::instance(&mut self.instances, &self.pins, place.netns_inode)?;
         instance.assign(place.ifindex, place.slot)?;
         fail_point("attach.assigned");

@@ -114,6 +114,11 @@ impl Pins {
         self.root.join("links").join(format!("dials-{hook}"))
     }
 
+    /// Path of the link of a hook of the cgroup in `slot`.
+    pub(crate) fn cgroup(&self, slot: u32, hook: &str) -> PathBuf {
+        self.root.join("links").join(format!("{slot}-{hook}"))
+    }
+
     /// What tells this pin directory from others, as a file name.
     pub(crate) fn label(&self) -> String {
         let directory = self.root.parent().unwrap_or(&self.root);

@@ -1,7 +1,8 @@
 //! ABI types as map values.
 
 use filter_core::abi::{
-    ConnectionKey, ConnectionValue, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox, SlotEntry,
+    CgroupEntry, ConnectionKey, ConnectionValue, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox,
+    SlotEntry,
 };
 use filter_core::table::Node;
 
@@ -26,6 +27,8 @@ unsafe impl aya::Pod for Pod<FlowKey> {}
 unsafe impl aya::Pod for Pod<FlowValue> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<Rows> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Pod<CgroupEntry> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Pod<ConnectionKey> {}
 // SAFETY: as above.

@@ -13,11 +13,12 @@ use filter_policy::Compiled;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 12] = [
+pub(crate) const SHARED: [&str; 13] = [
     "SANDBOXES",
     "NODES",
     "COUNTERS",
     "FLOWS",
+    "CGROUPS",
     "CONNECTIONS",
     "CONNECTIONS_LOST",
     "LISTENERS",

@@ -17,6 +17,8 @@ const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 
 /// What a kernel says that does not know a command for a kind of map; not among the errors that userspace has names for.
@@ -179,6 +181,50 @@ pub(crate) struct LinkInfo {
     pad: u32,
     /// Of a TCX link the index of its device and the hook, of a cgroup's the cgroup. 0 where it is on nothing any more.
     pub(crate) on: [u32; 2],
+}
+
+impl LinkInfo {
+    /// The id of the cgroup that a link of one is at; 0 when that is gone or somebody has detached it.
+    pub(crate) fn cgroup(self) -> u64 {
+        let [low, high] = self.on;
+        // A word of the host's order, which is little-endian on every machine that runs this.
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
+
+/// Attaches a program to a cgroup, beside all others that are there (kernel 5.7). It stays as long as the link, or its pin.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn link_create(program: BorrowedFd<'_>, to: BorrowedFd<'_>, kind: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct LinkCreate {
+        program: u32,
+        to: u32,
+        kind: u32,
+        flags: u32,
+    }
+    let attributes = LinkCreate { program: program.as_raw_fd() as u32, to: to.as_raw_fd() as u32, kind, flags: 0 };
+    let fd = bpf(BPF_LINK_CREATE, &attributes)?;
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts another program of the same kind behind a link, at one instant.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct LinkUpdate {
+        link: u32,
+        program: u32,
+        flags: u32,
+        old_program: u32,
+    }
+    let attributes =
+        LinkUpdate { link: link.as_raw_fd() as u32, program: program.as_raw_fd() as u32, flags: 0, old_program: 0 };
+    bpf(BPF_LINK_UPDATE, &attributes).map(drop)
 }
 
 /// Opens a pinned link.

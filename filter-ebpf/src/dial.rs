@@ -17,41 +17,43 @@ const ALLOW: i32 = 1;
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
-    judge_v4(ctx.sock_addr)
+    judge(ctx.sock_addr, to_v4(ctx.sock_addr))
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(ctx: SockAddrContext) -> i32 {
-    judge_v6(ctx.sock_addr)
+    judge(ctx.sock_addr, to_v6(ctx.sock_addr))
 }
 
 #[cgroup_sock_addr(sendmsg4)]
 pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
-    judge_v4(ctx.sock_addr)
+    judge(ctx.sock_addr, to_v4(ctx.sock_addr))
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    judge_v6(ctx.sock_addr)
+    judge(ctx.sock_addr, to_v6(ctx.sock_addr))
 }
 
+/// The IPv4 address that a call is for.
 #[inline(always)]
-fn judge_v4(to: *const bpf_sock_addr) -> i32 {
+pub fn to_v4(to: *const bpf_sock_addr) -> Address {
     // SAFETY: the context is valid while the program runs.
-    judge(to, Address::v4(unsafe { (*to).user_ip4 }.to_ne_bytes()))
+    Address::v4(unsafe { (*to).user_ip4 }.to_ne_bytes())
 }
 
+/// The IPv6 address that a call is for.
 #[inline(always)]
-fn judge_v6(to: *const bpf_sock_addr) -> i32 {
-    // SAFETY: as in `judge_v4`.
+pub fn to_v6(to: *const bpf_sock_addr) -> Address {
+    // SAFETY: as in `to_v4`.
     let [a, b, c, d] = unsafe { [(*to).user_ip6[0], (*to).user_ip6[1], (*to).user_ip6[2], (*to).user_ip6[3]] };
     let word = |high: u32, low: u32| u64::from(u32::from_be(high)) << 32 | u64::from(u32::from_be(low));
-    judge(to, Address::from_words(word(a, b), word(c, d)))
+    Address::from_words(word(a, b), word(c, d))
 }
 
 #[inline(always)]
 fn judge(to: *const bpf_sock_addr, address: Address) -> i32 {
-    // SAFETY: as in `judge_v4`.
+    // SAFETY: as in `to_v4`.
     let (port, protocol) = unsafe { ((*to).user_port, (*to).protocol) };
     let Some(dials) = sandbox(abi::DIALS) else {
         return REFUSE;

@@ -209,7 +209,7 @@ fn rows(slot: u32) -> Option<*mut Rows> {
 
 /// A number of which the compiler knows nothing.
 #[inline(always)]
-fn opaque(number: u32) -> u32 {
+pub fn opaque(number: u32) -> u32 {
     let mut number = u64::from(number);
     // SAFETY: changes nothing; the number has no more bits than before.
     unsafe {

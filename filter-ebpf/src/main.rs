@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod attachment;
+mod cgroup;
 mod checksum;
 mod connections;
 mod dial;

@@ -53,12 +53,12 @@ impl Steps for Walk<'_> {
 
     #[inline(always)]
     fn answer<S: Source>(&self, _: &S, flow: &Flow, sandbox: &SandboxConfig) -> Option<FlowChange> {
-        FlowChange::from_word(answer(self.skb, flow, sandbox, self.slot))
+        FlowChange::from_word(answer(self.skb, flow, quoted_here(), sandbox, self.slot))
     }
 
     #[inline(always)]
     fn error_about_own<S: Source>(&self, _: &S, flow: &Flow, _: &SandboxConfig) -> Option<Reason> {
-        reason(error_about_own(self.skb, flow, self.pointer(), self.slot))
+        reason(error_about_own(self.skb, flow, quoted_here(), self.pointer(), self.slot))
     }
 }
 
@@ -153,34 +153,48 @@ pub extern "C" fn judge(sandbox: *const Sandbox, high: u64, low: u64, remote: u3
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn answer(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const SandboxConfig, slot: u32) -> u64 {
+pub extern "C" fn answer(
+    skb: *mut __sk_buff,
+    flow: *const Flow,
+    inner: *mut Flow,
+    sandbox: *const SandboxConfig,
+    slot: u32,
+) -> u64 {
     // SAFETY: as in `parse`.
-    let (Some(flow), Some(sandbox), Some(scratch)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), scratch()) }) else {
+    let (Some(flow), Some(sandbox), Some(inner)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), inner.as_mut()) })
+    else {
         return 0;
     };
-    FlowChange::word(flow::answer(
-        &Frame { skb },
-        flow,
-        &mut scratch.quoted,
-        sandbox,
-        &Walk { slot, sandbox: None, skb },
-    ))
+    FlowChange::word(flow::answer(&Frame { skb }, flow, inner, sandbox, &Walk { slot, sandbox: None, skb }))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn error_about_own(skb: *mut __sk_buff, flow: *const Flow, sandbox: *const Sandbox, slot: u32) -> u32 {
+pub extern "C" fn error_about_own(
+    skb: *mut __sk_buff,
+    flow: *const Flow,
+    inner: *mut Flow,
+    sandbox: *const Sandbox,
+    slot: u32,
+) -> u32 {
     // SAFETY: as in `parse`.
-    let (Some(flow), Some(sandbox), Some(scratch)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), scratch()) }) else {
+    let (Some(flow), Some(sandbox), Some(inner)) = (unsafe { (flow.as_ref(), sandbox.as_ref(), inner.as_mut()) })
+    else {
         return 0;
     };
     number(inbound::error_about_own(
         &Frame { skb },
         flow,
-        &mut scratch.quoted,
+        inner,
         &sandbox.config,
         &Walk { slot, sandbox: Some(sandbox), skb },
     ))
+}
+
+/// Where the packet that an error quotes is kept, by the programs of devices.
+#[inline(always)]
+fn quoted_here() -> *mut Flow {
+    scratch().map_or(core::ptr::null_mut(), |scratch| &raw mut scratch.quoted)
 }
 
 #[inline(always)]

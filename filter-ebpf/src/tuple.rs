@@ -24,6 +24,19 @@ impl Tuple {
         Tuple::v6(four(&source), four(&destination), ports)
     }
 
+    /// Of an answer to a packet.
+    #[inline(always)]
+    pub fn back(flow: &Flow) -> Tuple {
+        let Flow { source, destination, source_port, destination_port, .. } = *flow;
+        Tuple::of(&Flow {
+            source: destination,
+            destination: source,
+            source_port: destination_port,
+            destination_port: source_port,
+            ..Flow::default()
+        })
+    }
+
     #[inline(always)]
     pub fn v4(source: u32, destination: u32, ports: u32) -> Tuple {
         Tuple([source, destination, ports, 0, 0, 0, 0, 0, 0])

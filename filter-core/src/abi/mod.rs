@@ -6,6 +6,7 @@
 
 mod blocks;
 mod carried;
+mod cgroup;
 mod connection;
 mod event;
 mod flow;
@@ -17,6 +18,7 @@ mod sandbox;
 
 pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use carried::{carried, carried_slot};
+pub use cgroup::CgroupEntry;
 pub use connection::{CONNECTIONS, ConnectionEnd, ConnectionKey, ConnectionValue};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};

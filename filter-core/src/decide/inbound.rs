@@ -35,6 +35,17 @@ pub fn decide_inbound<S: Source, T: Steps>(
         let change = tables.inbound_change(flow, FlowState::MARKED).unwrap_or_default();
         return Verdict { change, ..Verdict::unasked(Reason::OwnSocket) };
     }
+    from_remote(frame, flow, sandbox, tables)
+}
+
+/// Judges what comes from where the sandbox may send, of a connection that somebody may open, or is about the sandbox's own packets.
+#[inline(always)]
+pub(super) fn from_remote<S: Source, T: Steps>(
+    frame: &S,
+    flow: &mut Flow,
+    sandbox: &SandboxConfig,
+    tables: &T,
+) -> Verdict {
     let mut listed = tables.remote(&Remote::source(flow));
     if flow::may_open(sandbox, &flow.source)
         && let Some(change) = tables.inbound_change(flow, 0)

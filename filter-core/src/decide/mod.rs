@@ -13,6 +13,7 @@ mod link;
 mod neighbour;
 pub mod plain;
 pub mod remote;
+pub mod socket;
 pub mod steps;
 
 use crate::abi::{FlowKey, LivingValue, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
@@ -32,6 +33,22 @@ pub trait Tables {
 
     /// State of a connection that came in, unless it has ended or been idle for too long.
     fn flow(&self, key: &FlowKey) -> Option<u32>;
+
+    /// Whether the socket of this host that a packet goes to, or comes from, is of the same cgroup. Asked for cgroups only.
+    #[inline(always)]
+    fn is_among_own(&self, _flow: &Flow, _far: Far) -> bool {
+        false
+    }
+}
+
+/// Which end of a packet is the far one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Far {
+    /// Where it goes to.
+    Destination,
+    /// Where it comes from.
+    Source,
 }
 
 /// What happens to a packet, and why.

@@ -19,6 +19,15 @@ pub trait Steps: Tables + Sized {
         packet::parse(frame, flow)
     }
 
+    /// [`packet::parse_without_link`].
+    ///
+    /// # Errors
+    /// The reason to deny.
+    #[inline(always)]
+    fn parse_packet<S: Source>(&self, packet: &S, flow: &mut Flow) -> Result<(), Reason> {
+        packet::parse_without_link(packet, flow)
+    }
+
     /// [`decide::sender`].
     #[inline(always)]
     fn sender<S: Source>(&self, frame: &S, flow: &mut Flow, sandbox: &SandboxConfig) -> Option<Reason> {

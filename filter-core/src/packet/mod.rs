@@ -127,8 +127,12 @@ impl Flow {
 #[inline(always)]
 pub fn parse<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
     ethernet::parse(frame, flow)?;
+    if flow.ethertype == ethertype::ARP { Ok(()) } else { parse_ip(frame, flow) }
+}
+
+#[inline(always)]
+fn parse_ip<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
     match flow.ethertype {
-        ethertype::ARP => Ok(()),
         ethertype::IPV4 => {
             ip4::parse(frame, flow)?;
             transport::parse(frame, flow)
@@ -139,6 +143,22 @@ pub fn parse<S: Source>(frame: &S, flow: &mut Flow) -> Result<(), Reason> {
         }
         _ => Err(Reason::Ethertype),
     }
+}
+
+/// Parses a packet that begins with its IP header.
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_without_link<S: Source>(packet: &S, flow: &mut Flow) -> Result<(), Reason> {
+    let [first] = packet.load(0).ok_or(Reason::MalformedIp)?;
+    flow.ethertype = match first >> 4 {
+        4 => ethertype::IPV4,
+        6 => ethertype::IPV6,
+        _ => return Err(Reason::MalformedIp),
+    };
+    flow.network = 0;
+    parse_ip(packet, flow)
 }
 
 /// A frame in memory.

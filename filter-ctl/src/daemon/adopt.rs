@@ -112,8 +112,11 @@ fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option
     let attachment = node.dataplane.attachment(held.place())?;
     // Nobody has seen whether the device is the same. A link that is pinned has most likely lost its device.
     let bare = attachment == Attachment::Bare;
-    let is_another =
-        bare && node.dataplane.is_linked(held.record.slot) && node.dataplane.hook(held.place()) == HookKind::Tcx;
+    // The id of a cgroup is never another's.
+    let is_another = bare
+        && !held.place().is_cgroup()
+        && node.dataplane.is_linked(held.record.slot)
+        && node.dataplane.hook(held.place()) == HookKind::Tcx;
     let torn = bare || matches!(attachment, Attachment::Torn | Attachment::Changed);
     if is_another || torn && !mend(node, &held, attachment)? || !node.dataplane.adopt(held.place())? {
         node.store.flush()?;
@@ -150,8 +153,10 @@ fn adopt_taken(node: &mut Node, taken: Vec<Taken>) -> anyhow::Result<()> {
 
 fn hold_adopted(node: &mut Node, id: &str, held: Held) -> anyhow::Result<()> {
     let (netns, inode, known) = (held.netns().cloned(), held.record.netns_inode, known_gateway(&held.config));
+    let is_cgroup = held.place().is_cgroup();
     node.hold(held);
     match node.follow(netns.as_ref()) {
+        Ok(own) if is_cgroup => node.protect_host(own)?,
         Ok(found) if found == inode => node.protect_host(inode)?,
         // The namespace lost its name; what is protected there stays.
         Ok(found) => node.unfollow_if_empty(found),

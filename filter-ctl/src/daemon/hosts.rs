@@ -42,6 +42,11 @@ impl Hosts {
         })
     }
 
+    /// The daemon's own namespace.
+    pub(super) fn own(&self) -> u64 {
+        self.own
+    }
+
     /// What is known of a namespace that is followed.
     pub(super) fn survey(&self, inode: u64) -> Option<&Survey> {
         self.followed.get(&inode).map(|followed| &followed.survey)

@@ -53,6 +53,9 @@ pub(super) fn detach(node: &mut Node, slot: u32) -> Result<Ended, Refusal> {
 
 /// The device as people know it, where it can be found.
 fn label(place: Place) -> String {
+    if place.is_cgroup() {
+        return format!("the cgroup with id {}", place.netns_inode);
+    }
     let own = Namespace::own().ok().filter(|own| own.inode() == place.netns_inode);
     let links = own.and_then(|own| netlink::links(&own).ok()).unwrap_or_default();
     match links.into_iter().find(|link| link.ifindex == place.ifindex) {

@@ -23,6 +23,7 @@ pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyh
         return Ok(false);
     };
     let kind = match node.dataplane.hook(held.place()) {
+        _ if held.place().is_cgroup() => NoticeKind::Link,
         HookKind::Tcx => NoticeKind::Link,
         HookKind::Clsact => NoticeKind::Filter,
     };

@@ -49,7 +49,12 @@ fn status(node: &Node, held: &Held) -> Result<SandboxStatus, Refusal> {
             (false, false) => State::Active,
         },
         device: device_label(&held.sandbox, &held.record.device),
-        hook: if held.gone { node.dataplane.hook_kind() } else { node.dataplane.hook(held.place()) }.name().to_owned(),
+        hook: if held.gone && !held.place().is_cgroup() {
+            node.dataplane.hook_kind().name()
+        } else {
+            node.dataplane.hook_name(held.place())
+        }
+        .to_owned(),
         generation: held.record.generation,
         document: held.record.document.redacted(),
         counters: counters.map(|counters| counted(&counters, &node.refused(held))).unwrap_or_default(),

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 pub use network::validate_network;
 
 use crate::{
-    Limits, Problem, Problems, Sandbox, SandboxId, Sources, address,
+    Attach, Limits, Problem, Problems, Sandbox, SandboxId, Sources, address,
     document::{Addresses, Document, Lines},
 };
 
@@ -77,6 +77,9 @@ fn checked(document: &Document, limits: &Limits, found: &mut Found) -> Option<Sa
     let sources = sources(&document.addresses, found);
     let mac = document.mac.as_deref().and_then(|text| found.take(attachment::mac(text)));
     let gateway = gateway(&document.gateway, sources.as_ref(), found);
+    if let Some(Attach::Cgroup(_)) = attach {
+        without_link(document, found);
+    }
     let inbound_from = inbound_from(&document.inbound_from, found);
     let (policy, ingress) = network::checked(&document.network, limits, found);
     Some(Sandbox {
@@ -92,6 +95,18 @@ fn checked(document: &Document, limits: &Limits, found: &mut Found) -> Option<Sa
         policy,
         ingress,
     })
+}
+
+/// A cgroup has no link of its own, and the host's addresses.
+fn without_link(document: &Document, found: &mut Found) {
+    if let Addresses::List(_) = document.addresses {
+        let problem = Problem::error("addresses", "a cgroup sends from the host's addresses");
+        found.push(problem.hint("write addresses: any"));
+    }
+    let written = [("mac", document.mac.is_some()), ("gateway", !document.gateway.is_empty()), ("dhcp", document.dhcp)];
+    for (field, _) in written.into_iter().filter(|(_, is_written)| *is_written) {
+        found.push(Problem::error(field, "a cgroup has no link of its own").hint("leave it out"));
+    }
 }
 
 /// Names end up on terminals and in logs.

@@ -7,10 +7,11 @@ use crate::daemon::node::{Held, Node, prefixes};
 use crate::daemon::reconcile;
 use crate::daemon::refusal::Refusal;
 use filter_dataplane::{Device, Error, Place};
-use filter_policy::{Problem, Sandbox, Sources, validate};
+use filter_policy::{Attach, Problem, Sandbox, Sources, validate};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// Why a document cannot be planned.
 pub(super) enum Obstacle {
@@ -64,8 +65,14 @@ pub(super) fn check(
     let theirs = node.index.at(device.netns_inode, device.ifindex).filter(|id| *id != sandbox.id.as_str());
     let taken_by = theirs.or_else(|| before.at(&device));
     if let Some(other) = taken_by {
-        let problem = at("attach", format!("interface {} already belongs to sandbox \"{other}\"", device.name));
+        let what = if let Attach::Cgroup(_) = sandbox.attach { "cgroup" } else { "interface" };
+        let problem = at("attach", format!("{what} {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
+    }
+    if let Some((other, path)) = nested(node, &sandbox) {
+        let problem =
+            at("attach", format!("it and {}, the cgroup of sandbox \"{other}\", lie in each other", path.display()));
+        return refuse(problem.hint("sandboxes are cgroups beside each other"));
     }
     if let Some(slot) = node.orphans.values().find(|place| here(**place)).map(|place| place.slot) {
         let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
@@ -92,12 +99,27 @@ pub(super) fn check(
     Ok(Checked { sandbox, device, before: held })
 }
 
+/// The sandbox whose cgroup lies in that of another, or the other way round.
+fn nested<'a>(node: &'a Node, sandbox: &Sandbox) -> Option<(&'a str, &'a Path)> {
+    let Attach::Cgroup(path) = &sandbox.attach else { return None };
+    node.sandboxes.values().filter(|held| !held.gone && held.sandbox.id != sandbox.id).find_map(|held| {
+        let Attach::Cgroup(other) = &held.sandbox.attach else { return None };
+        let lies_in = path.starts_with(other) || other.starts_with(path);
+        lies_in.then_some((held.sandbox.id.as_str(), other.as_path()))
+    })
+}
+
 /// What keeps connections at a port of a bridge from being judged by name: the bridge tells whose they are by their addresses, and the host
 /// answers them.
 pub(super) fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
-    if !sandbox.policy.is_captured() || device.bridge.is_none() {
+    if !sandbox.policy.is_captured() {
         return None;
     }
+    if let Attach::Cgroup(_) = sandbox.attach {
+        let message = "names, rules and a proxy are not supported for a cgroup yet".to_owned();
+        return Some(Problem::error("network", message).hint("list addresses, or attach a device"));
+    }
+    device.bridge?;
     let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if device.gateway.iter().all(is_link_local) {
         let message = format!("{} is a port of a bridge on which the host has no address: no names there", device.name);

@@ -5,7 +5,7 @@ use crate::api::{Applied, Change};
 use crate::daemon::node::{Node, now};
 use crate::daemon::status::device_label;
 use crate::daemon::store::Record;
-use filter_policy::{Problem, diff, warnings};
+use filter_policy::{Attach, Problem, diff, warnings};
 use std::collections::BTreeSet;
 
 impl Plan {
@@ -17,15 +17,16 @@ impl Plan {
     pub(super) fn outcome(&self, node: &Node) -> Applied {
         let mut warnings = warnings(&self.sandbox, self.given.lines.as_ref());
         warnings.extend(self.window());
-        let hook = match &self.before {
-            Some(held) => node.dataplane.hook(held.place()),
-            None => node.dataplane.hook_kind(),
+        let hook = match (&self.before, &self.sandbox.attach) {
+            (Some(held), _) => node.dataplane.hook_name(held.place()),
+            (None, Attach::Cgroup(_)) => "cgroup",
+            (None, _) => node.dataplane.hook_kind().name(),
         };
         let mut applied = Applied {
             id: self.sandbox.id.to_string(),
             change: Change::Created,
             device: device_label(&self.sandbox, &self.device.name),
-            hook: hook.name().to_owned(),
+            hook: hook.to_owned(),
             generation_before: None,
             generation: 1,
             added: Vec::new(),
@@ -53,6 +54,11 @@ impl Plan {
     /// A device that is up before its program is attached may have sent already.
     fn window(&self) -> Option<Problem> {
         (self.before.is_none() && self.device.up).then(|| {
+            if let Attach::Cgroup(path) = &self.sandbox.attach {
+                let message =
+                    format!("there are processes in {} already: what they sent was not judged", path.display());
+                return Problem::warning("attach", message).hint("attach first, then let processes in");
+            }
             let message =
                 format!("{} was up before it was attached: what it sent until now was not judged", self.device.name);
             Problem::warning("attach", message).hint("attach first, then bring the device up")

@@ -6,6 +6,7 @@ use crate::api::{Applied, ApplyReply};
 use crate::daemon::node::Node;
 use crate::daemon::refusal::Refusal;
 use filter_dataplane::{Error, fail_point};
+use filter_policy::Attach;
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -143,7 +144,10 @@ impl Round {
     fn protect(&mut self, node: &mut Node, chosen: &[usize]) {
         for at in chosen {
             let Job { call, plan, .. } = &self.jobs[*at];
-            let inode = plan.device.netns_inode;
+            let inode = match plan.sandbox.attach {
+                Attach::Cgroup(_) => node.hosts.own(),
+                _ => plan.device.netns_inode,
+            };
             if let Err(error) = node.protect(&plan.sandbox).and_then(|()| node.protect_host(inode)) {
                 self.fail(*call, error.into());
             }

@@ -5,6 +5,7 @@ mod answers;
 mod attach;
 mod bridge;
 mod captured;
+mod cgroups;
 mod checksums;
 mod clsact;
 mod daemons;

@@ -1,0 +1,206 @@
+//! Sandboxes that are cgroups of the host.
+
+use anyhow::{Context, Result, ensure};
+use filter_core::Reason;
+use filter_ctl::api::State;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use test_scenarios::{SOON, Setup, Stage};
+use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
+use test_world::{Node, Process, wait_until};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A cgroup that is gone with this, and who is in it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// One beside all others.
+    fn make() -> Result<Cgroup> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+        let name = format!("sf-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Cgroup::at(Path::new(mount.context("no cgroup2")?).join(name))
+    }
+
+    fn at(path: PathBuf) -> Result<Cgroup> {
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        Ok(Cgroup(path))
+    }
+
+    /// A command of the shell that is run in it.
+    fn entered(&self, command: &str) -> String {
+        format!("echo $$ > {}/cgroup.procs && exec {command}", self.0.display())
+    }
+
+    /// Runs it in the network namespace of a node; its exit code, and what it said.
+    fn run(&self, node: &Node, command: &str) -> Result<(i32, String)> {
+        let out = node.run(&["sh", "-c", &self.entered(command)])?;
+        Ok((out.code().context("it was killed")?, out.stdout + &out.stderr))
+    }
+
+    fn start(&self, node: &Node, command: &str) -> Result<Process> {
+        node.spawn(&["sh", "-c", &self.entered(command)])
+    }
+
+    /// What curl says of a server: 0 when it has got something, 7 when it cannot connect.
+    fn get(&self, node: &Node, address: IpAddr, port: u16) -> Result<i32> {
+        Ok(self.run(node, &curl(address, port))?.0)
+    }
+
+    fn document(&self, id: &str, network: &str) -> String {
+        format!(
+            "version: 1\nid: {id}\nattach: {{ cgroup: {} }}\naddresses: any\nnetwork: {{ {network} }}\n",
+            self.0.display()
+        )
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        drop(fs::write(self.0.join("cgroup.kill"), "1"));
+        wait_until(SOON, || fs::remove_dir(&self.0).is_ok() || !self.0.exists());
+    }
+}
+
+fn curl(address: IpAddr, port: u16) -> String {
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    format!("curl -sS --max-time 5 -o /dev/null http://{host}:{port}/")
+}
+
+/// A policy with nothing but the web server.
+fn web() -> String {
+    format!(r#"denyOut: ["0.0.0.0/0"], allowOut: ["{WEB}", "{WEB6}"]"#)
+}
+
+#[test]
+fn what_a_cgroup_may_not_reach_fails_at_once() -> Result<()> {
+    let stage = Stage::with("cgroup", &Setup::default())?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 0, "before it is a sandbox");
+    let applied = stage.daemon.apply(&cgroup.document("c", &web()))?.remove(0);
+    ensure!(applied.hook == "cgroup" && applied.warnings.is_empty(), "{applied:?}");
+
+    for address in [IpAddr::from(WEB), WEB6.into()] {
+        ensure!(cgroup.get(host, address, 80)? == 0, "{address}");
+    }
+    // One below it is in it.
+    let below = Cgroup::at(cgroup.0.join("below"))?;
+    for inside in [&cgroup, &below] {
+        ensure!(inside.get(host, WEB_NEIGHBOUR.into(), 80)? == 7);
+        let (code, said) = inside.run(host, &format!("dig +tries=1 +time=2 +short @{WEB_NEIGHBOUR} example.test"))?;
+        ensure!(code != 0 && said.contains("permission denied"), "{code}: {said}");
+        let (code, said) = inside.run(host, &format!("ping -c 1 -W 2 {WEB_NEIGHBOUR}"))?;
+        ensure!(code != 0 && said.contains("not permitted"), "{code}: {said}");
+    }
+    let counters = stage.daemon.status("c")?.counters;
+    let counted = |reason: Reason| counters.reasons.get(reason.name()).copied().unwrap_or(0);
+    ensure!(counted(Reason::AddressDenied) >= 6 && counted(Reason::AllowedByList) > 0, "{counters:?}");
+    // Nobody else is concerned.
+    ensure!(host.run(&["sh", "-c", &curl(WEB_NEIGHBOUR.into(), 80)])?.code() == Some(0));
+
+    stage.daemon.apply(&cgroup.document("c", &format!(r#"denyOut: ["{WEB}"]"#)))?;
+    ensure!(below.get(host, WEB_NEIGHBOUR.into(), 80)? == 0 && below.get(host, WEB.into(), 80)? == 7);
+    stage.daemon.delete("c")?;
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 7, "it is sealed");
+    stage.daemon.detach("c")?;
+    ensure!(cgroup.get(host, WEB.into(), 80)? == 0);
+    Ok(())
+}
+
+#[test]
+fn loopback_is_between_sockets_of_the_cgroup() -> Result<()> {
+    let stage = Stage::with("loopback", &Setup::default())?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    stage.daemon.apply(&cgroup.document("c", &web()))?;
+    let _outside = host.within(|| TcpListener::bind((LOOPBACK, 8_001)))??;
+    let _server = cgroup.start(host, "python3 -m http.server --bind 127.0.0.1 8000")?;
+    let own = || cgroup.get(host, LOOPBACK, 8_000);
+    ensure!(wait_until(SOON, || own().is_ok_and(|code| code == 0)), "{}", own()?);
+    ensure!(cgroup.get(host, LOOPBACK, 8_001)? != 0, "somebody else's");
+    let other = host.run(&["sh", "-c", &curl(LOOPBACK, 8_000)])?;
+    ensure!(other.code() != Some(0), "somebody else comes in: {other:?}");
+    Ok(())
+}
+
+#[test]
+fn what_was_open_before_is_judged_and_nobody_needs_the_daemon() -> Result<()> {
+    let mut stage = Stage::with("before", &Setup::default())?;
+    let cgroup = Cgroup::make()?;
+    let big = format!("curl -sS --max-time 60 --limit-rate 100K -o /dev/stdout http://{WEB_NEIGHBOUR}/big");
+    let download = cgroup.start(stage.world.host(), &big)?;
+    ensure!(wait_until(SOON, || !download.stdout().is_empty()), "nothing comes");
+    let applied = stage.daemon.apply(&cgroup.document("c", &web()))?.remove(0);
+    ensure!(applied.warnings.len() == 1, "{applied:?}");
+    let denied = || {
+        let counters = stage.daemon.status("c").map(|status| status.counters.reasons).unwrap_or_default();
+        counters.get(Reason::InboundDenied.name()).copied().unwrap_or(0)
+    };
+    ensure!(wait_until(SOON, || denied() > 0), "nothing of it is denied");
+    download.signal(Signal::SIGKILL)?;
+
+    stage.daemon.kill9()?;
+    let host = stage.world.host();
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 7 && cgroup.get(host, WEB.into(), 80)? == 0);
+    stage.daemon.begin()?;
+    let status = stage.daemon.status("c")?;
+    ensure!(status.state == State::Active && status.generation == 1, "{status:?}");
+    let host = stage.world.host();
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 7 && cgroup.get(host, WEB.into(), 80)? == 0);
+    stage.daemon.apply(&cgroup.document("c", r#"denyOut: ["0.0.0.0/0"]"#))?;
+    ensure!(cgroup.get(host, WEB.into(), 80)? == 7, "the next daemon's programs have the same entry");
+    Ok(())
+}
+
+#[test]
+fn a_cgroup_that_vanishes_is_told_and_another_is_not_taken_for_it() -> Result<()> {
+    let stage = Stage::with("vanished", &Setup::default())?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    stage.daemon.apply(&cgroup.document("c", &web()))?;
+    fs::remove_dir(&cgroup.0)?;
+    let state = || stage.daemon.status("c").map(|status| status.state);
+    ensure!(wait_until(SOON, || state().is_ok_and(|state| state == State::Detached)), "{:?}", state()?);
+    fs::create_dir(&cgroup.0)?;
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 0 && state()? == State::Detached);
+    stage.daemon.apply(&cgroup.document("c", &web()))?;
+    ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 7 && state()? == State::Active);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
+    let stage = Stage::with("refused", &Setup::default())?;
+    let (cgroup, elsewhere) = (Cgroup::make()?, tempfile(&stage)?);
+    let below = Cgroup::at(cgroup.0.join("below"))?;
+    stage.daemon.apply(&cgroup.document("c", &web()))?;
+    let root = cgroup.0.parent().context("a root")?.to_owned();
+    let document = |path: &Path, lines: &str| {
+        format!("version: 1\nid: d\nattach: {{ cgroup: {} }}\n{lines}\nnetwork: {{}}\n", path.display())
+    };
+    for (path, lines, says) in [
+        (&below.0, "addresses: any", "lie in each other"),
+        (&cgroup.0, "addresses: any", "already belongs to sandbox \"c\""),
+        (&elsewhere, "addresses: any", "is no cgroup of version 2"),
+        (&elsewhere.join("nothing"), "addresses: any", "is not there"),
+        (&root, "addresses: any", "is the root of all cgroups"),
+        (&below.0, "addresses: [198.51.100.9]", "sends from the host's addresses"),
+        (&below.0, "addresses: any\ndhcp: true", "has no link of its own"),
+    ] {
+        stage.daemon.refuses(&document(path, lines))?.says(&[says]);
+    }
+    let names = cgroup.document("c", r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test"]"#);
+    stage.daemon.refuses(&names)?.says(&["not supported for a cgroup yet"]);
+    ensure!(stage.daemon.status("c")?.generation == 1);
+    Ok(())
+}
+
+fn tempfile(stage: &Stage) -> Result<PathBuf> {
+    let path = stage.daemon.state_dir().join("elsewhere");
+    fs::create_dir(&path)?;
+    Ok(path)
+}
