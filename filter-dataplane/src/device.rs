@@ -2,6 +2,7 @@
 
 use crate::netlink::{self, Link};
 use crate::{CgroupPath, DeviceError, Error, Namespace};
+use filter_core::abi;
 use filter_policy::{Attach, NetnsRef};
 use rtnetlink::packet_route::link::{InfoKind, LinkLayerType};
 use std::fs;
@@ -51,7 +52,8 @@ impl Device {
         }
     }
 
-    /// What stands for a cgroup where devices are spoken of: its path is the name, its id the namespace's inode, and its index is 0.
+    /// What stands for a cgroup where devices are spoken of: its path is the name, its id the namespace's inode, its index is 0; what is handed
+    /// over goes by the loopback device, as it goes by a bridge elsewhere.
     fn of_cgroup(CgroupPath { path, id }: CgroupPath) -> Device {
         let has_members = fs::read_to_string(path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
         Device {
@@ -61,7 +63,7 @@ impl Device {
             netns_inode: id,
             gateway_mac: [0; 6],
             gateway: Vec::new(),
-            bridge: None,
+            bridge: Some(abi::LOOPBACK),
             up: has_members,
         }
     }

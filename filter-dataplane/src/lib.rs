@@ -320,6 +320,7 @@ impl Dataplane {
             // Of a slot whose device is not known there may be others.
             cgroups::detach(&self.pins, place)?;
             instance::detach(&self.pins, place)?;
+            self.unlisten(place.slot)?;
             return self.shared.clear(&self.pins, place.slot);
         }
         instance::detach(&self.pins, place)?;

@@ -10,7 +10,9 @@ impl Dataplane {
     /// # Errors
     /// What the kernel refused; frames of fewer than 14 bytes are refused always.
     pub fn explain(&mut self, place: Place, frame: &[u8]) -> Result<Judgement, Error> {
-        let instance = instance(&mut self.instances, &self.pins, place.netns_inode)?;
+        // A cgroup's packets are judged by the same policy; the program is that of the daemon's namespace.
+        let netns_inode = if place.is_cgroup() { self.own_netns } else { place.netns_inode };
+        let instance = instance(&mut self.instances, &self.pins, netns_inode)?;
         explain::judge(&mut self.shared, &self.pins, instance, place.slot, frame)
     }
 

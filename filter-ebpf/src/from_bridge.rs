@@ -1,4 +1,5 @@
-//! tc ingress of a bridge with sandboxes at its ports: what their programs hand over ([`filter_core::abi::carried()`]).
+//! tc ingress of a bridge with sandboxes at its ports, and of the loopback device where cgroups are sandboxes: what their programs hand over
+//! ([`filter_core::abi::carried()`]).
 
 use crate::hand_over::assign;
 use crate::maps::{sandbox, scratch};
@@ -21,7 +22,13 @@ pub fn from_bridge(ctx: TcContext) -> i32 {
     if !head.holds(6) {
         return NEXT;
     }
-    match abi::carried_slot(head.four::<0>(), head.two::<4>()) {
+    // SAFETY: the context of a classifier is valid while it runs.
+    let (ifindex, priority) = unsafe { ((*skb).ifindex, (*skb).priority) };
+    let slot = match ifindex {
+        abi::LOOPBACK => abi::prioritised_slot(priority),
+        _ => abi::carried_slot(head.four::<0>(), head.two::<4>()),
+    };
+    match slot {
         Some(slot) => take(skb, slot),
         None => NEXT,
     }
@@ -37,7 +44,7 @@ extern "C" fn take(skb: *mut __sk_buff, slot: u32) -> i32 {
     let config = &sandbox.config;
     // SAFETY: the context of a classifier is valid while it runs.
     let (mark, bridge, length) = unsafe { ((*skb).mark, (*skb).ifindex, (*skb).len) };
-    // Only the program of a port of this bridge writes the mark.
+    // Only the program of a port of this bridge writes the mark, or who may set marks anyway.
     if mark & config.mark_mask != config.capture_mark || bridge != config.bridge {
         return DROP;
     }

@@ -24,6 +24,23 @@ pub const fn carried_slot(prefix: [u8; 4], [high, low]: [u8; 2]) -> Option<u32> 
     Some(u32::from_be_bytes([0, 0, high, low]))
 }
 
+/// Begins the priority of a packet of a cgroup that is handed over: it goes to the loopback device, where nothing but this tells whose it was.
+const PRIORITY: u32 = 0x5f46_0000;
+
+/// The priority (`SO_PRIORITY`) of such a packet of the sandbox in a slot.
+#[inline(always)]
+#[must_use]
+pub const fn carried_priority(slot: u32) -> u32 {
+    PRIORITY | slot
+}
+
+/// The slot that such a priority tells.
+#[inline(always)]
+#[must_use]
+pub const fn prioritised_slot(priority: u32) -> Option<u32> {
+    if priority & 0xffff_0000 == PRIORITY { Some(priority & 0xffff) } else { None }
+}
+
 const _: () = assert!(super::MAX_SANDBOXES <= 1 << 16);
 
 #[cfg(test)]
@@ -38,6 +55,8 @@ mod tests {
             assert_eq!(carried_slot([a, b, c, d], [e, f]), Some(slot));
             assert!(a & 1 == 0 && a & 2 != 0, "a group's, or a maker's");
         }
+        assert_eq!(prioritised_slot(carried_priority(MAX_SANDBOXES - 1)), Some(MAX_SANDBOXES - 1));
+        assert_eq!(prioritised_slot(6), None);
         assert_eq!(carried_slot([2, b's', b'f', 0], [0, 1]), None);
     }
 }

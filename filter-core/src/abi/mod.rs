@@ -17,7 +17,7 @@ mod record;
 mod sandbox;
 
 pub use blocks::{BLOCK_WORDS, block, blocks};
-pub use carried::{carried, carried_slot};
+pub use carried::{carried, carried_priority, carried_slot, prioritised_slot};
 pub use cgroup::CgroupEntry;
 pub use connection::{CONNECTIONS, ConnectionEnd, ConnectionKey, ConnectionValue};
 pub use event::{Event, EventFlags};
@@ -39,6 +39,9 @@ pub const SHADOW: u32 = 0;
 
 /// The slot of what the sidecar dials; never a sandbox's. Its policy denies nothing but what is protected.
 pub const DIALS: u32 = 1;
+
+/// Index of the loopback device in every network namespace.
+pub const LOOPBACK: u32 = 1;
 
 /// Nodes of policies that lie in one map, a power of two.
 pub const CHUNK_NODES: u32 = 512;

@@ -31,11 +31,19 @@ pub fn decide_inbound<S: Source, T: Steps>(
     if let Some(reason) = tables.receiver(frame, flow, sandbox) {
         return Verdict::unasked(reason);
     }
-    if sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark {
-        let change = tables.inbound_change(flow, FlowState::MARKED).unwrap_or_default();
-        return Verdict { change, ..Verdict::unasked(Reason::OwnSocket) };
+    if let Some(verdict) = of_own_socket(flow, mark, sandbox, tables) {
+        return verdict;
     }
     from_remote(frame, flow, sandbox, tables)
+}
+
+/// The verdict on a packet of one of the filter's own sockets.
+#[inline(always)]
+pub(super) fn of_own_socket<T: Steps>(flow: &Flow, mark: u32, sandbox: &SandboxConfig, tables: &T) -> Option<Verdict> {
+    (sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark).then(|| {
+        let change = tables.inbound_change(flow, FlowState::MARKED).unwrap_or_default();
+        Verdict { change, ..Verdict::unasked(Reason::OwnSocket) }
+    })
 }
 
 /// Judges what comes from where the sandbox may send, of a connection that somebody may open, or is about the sandbox's own packets.

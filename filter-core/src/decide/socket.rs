@@ -29,15 +29,19 @@ pub fn decide_sent<S: Source, T: Steps>(packet: &S, flow: &mut Flow, sandbox: &S
     verdict
 }
 
-/// Judges a packet that is about to reach a socket of the cgroup.
+/// Judges a packet that is about to reach a socket of the cgroup, with the mark that it carries.
 #[inline(always)]
 pub fn decide_received<S: Source, T: Steps>(
     packet: &S,
     flow: &mut Flow,
+    mark: u32,
     sandbox: &SandboxConfig,
     tables: &T,
 ) -> Verdict {
     if let Some(verdict) = understood(packet, flow, sandbox, tables) {
+        return verdict;
+    }
+    if let Some(verdict) = inbound::of_own_socket(flow, mark, sandbox, tables) {
         return verdict;
     }
     if is_loopback(&flow.source) {

@@ -56,8 +56,11 @@ pub fn let_marked_go(namespace: &Namespace, marks: Marks) -> Result<(), Error> {
 
 /// To every address, of both families.
 fn routes() -> [RouteMessage; 2] {
+    // What this host itself sends there is from loopback, so that it is answered.
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+    let v4 = v4.pref_source(Ipv4Addr::LOCALHOST);
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(LOOPBACK).table_id(TABLE);
+    let v6 = v6.pref_source(Ipv6Addr::LOCALHOST);
     [
         v4.kind(RouteType::Local).scope(RouteScope::Host).build(),
         v6.kind(RouteType::Local).scope(RouteScope::Host).build(),

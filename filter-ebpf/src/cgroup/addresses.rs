@@ -6,34 +6,63 @@ use crate::dial::{to_v4, to_v6};
 use crate::emit;
 use crate::tables::Walk;
 use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::{bpf_getsockopt, bpf_setsockopt};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use filter_core::abi::Sandbox;
+use filter_core::abi::{Sandbox, SandboxConfig};
 use filter_core::packet::{Flow, ethertype};
-use filter_core::{Address, Remote, decide_destination};
+use filter_core::{Address, Reason, Remote, decide_destination};
 
 #[cgroup_sock_addr(connect4)]
 pub fn cgroup_connect4(ctx: SockAddrContext) -> i32 {
-    judge(ctx.sock_addr, to_v4(ctx.sock_addr))
+    judge(ctx.sock_addr, to_v4(ctx.sock_addr), Hooks::Connect)
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn cgroup_connect6(ctx: SockAddrContext) -> i32 {
-    judge(ctx.sock_addr, to_v6(ctx.sock_addr))
+    judge(ctx.sock_addr, to_v6(ctx.sock_addr), Hooks::Connect)
 }
 
 #[cgroup_sock_addr(sendmsg4)]
 pub fn cgroup_sendmsg4(ctx: SockAddrContext) -> i32 {
-    judge(ctx.sock_addr, to_v4(ctx.sock_addr))
+    judge(ctx.sock_addr, to_v4(ctx.sock_addr), Hooks::Sendmsg)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 pub fn cgroup_sendmsg6(ctx: SockAddrContext) -> i32 {
-    judge(ctx.sock_addr, to_v6(ctx.sock_addr))
+    judge(ctx.sock_addr, to_v6(ctx.sock_addr), Hooks::Sendmsg)
+}
+
+/// Which call is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hooks {
+    Connect,
+    Sendmsg,
+}
+
+/// Marks a socket as one whose packets the host keeps, or takes that mark off (`bpf_setsockopt`, kernel 5.8). Its other bits stay.
+#[inline(always)]
+fn mark(to: *const bpf_sock_addr, config: &SandboxConfig, is_handed_over: bool) -> bool {
+    const SOL_SOCKET: i32 = 1;
+    const SO_MARK: i32 = 36;
+    const SIZE: i32 = size_of::<u32>() as i32;
+    let ctx = to.cast_mut().cast();
+    let mut mark = 0_u32;
+    // SAFETY: the context is valid while the program runs, and the value as long as told.
+    if unsafe { bpf_getsockopt(ctx, SOL_SOCKET, SO_MARK, (&raw mut mark).cast(), SIZE) } != 0 {
+        return false;
+    }
+    let is_marked = mark & config.mark_mask == config.capture_mark;
+    if is_marked == is_handed_over {
+        return true;
+    }
+    let mut wanted = mark & !config.mark_mask | if is_handed_over { config.capture_mark } else { 0 };
+    // SAFETY: as above.
+    unsafe { bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, (&raw mut wanted).cast(), SIZE) == 0 }
 }
 
 #[inline(always)]
-fn judge(to: *const bpf_sock_addr, address: Address) -> i32 {
+fn judge(to: *const bpf_sock_addr, address: Address, hooks: Hooks) -> i32 {
     let Some(attached) = Attached::find() else {
         return REFUSE;
     };
@@ -44,8 +73,9 @@ fn judge(to: *const bpf_sock_addr, address: Address) -> i32 {
     let remote = Remote { address, port: Some(port), protocol, capturable: true };
     let walk = Walk { slot, sandbox: Some(sandbox), skb: core::ptr::null_mut() };
     let verdict = decide_destination(&remote, config, &walk);
-    if verdict.reason.allows() {
-        return ALLOW;
+    let is_handed_over = matches!(verdict.reason, Reason::SidecarUnavailable) && hooks == Hooks::Connect;
+    if verdict.reason.allows() || is_handed_over {
+        return if hooks == Hooks::Connect && !mark(to, config, is_handed_over) { REFUSE } else { ALLOW };
     }
     count_sent(slot, verdict.reason, 0);
     let flow = Flow {

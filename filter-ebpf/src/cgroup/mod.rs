@@ -8,9 +8,9 @@ mod addresses;
 mod packets;
 mod walk;
 
+use crate::emit;
 #[expect(deprecated, reason = "what is newer is of Linux 6.2")]
 use aya_ebpf::btf_maps::CgroupStorage;
-use crate::emit;
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
 use filter_core::Reason;

@@ -5,11 +5,13 @@ use super::{ALLOW, Attached, REFUSE, count_received, count_sent};
 use crate::emit;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use filter_core::abi::Sandbox;
+use filter_core::abi::{self, Sandbox, SandboxConfig};
 use filter_core::packet::Flow;
-use filter_core::{decide_received, decide_sent};
+use filter_core::{Reason, Verdict, decide_received, decide_sent};
 
 #[cgroup_skb(egress)]
 pub fn from_cgroup(ctx: SkBuffContext) -> i32 {
@@ -33,9 +35,15 @@ fn judge(ctx: &SkBuffContext, way: Way) -> i32 {
     let packet = Frame { skb };
     let verdict = match way {
         Way::FromSandbox => decide_sent(&packet, &mut flow, config, &walk),
-        Way::ToSandbox => decide_received(&packet, &mut flow, config, &walk),
+        // SAFETY: the context is valid while the program runs.
+        Way::ToSandbox => decide_received(&packet, &mut flow, unsafe { (*skb).mark }, config, &walk),
     };
     let verdict = flows::apply(slot, &flow, way, verdict);
+    let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) && hand_over(skb, config, slot) {
+        Verdict { reason: Reason::HandedOver, ..verdict }
+    } else {
+        verdict
+    };
 
     // The one exit.
     let length = ctx.len();
@@ -48,4 +56,24 @@ fn judge(ctx: &SkBuffContext, way: Way) -> i32 {
     }
     emit::tell(slot, config, &flow, verdict.word(), length);
     REFUSE
+}
+
+/// Whether a packet goes to the sidecar: the hook of `connect` has marked its socket, and so it is about to leave by the loopback device, whose
+/// program gives it to the sandbox's listener ([`crate::from_bridge`]). One of a raw socket does not.
+#[inline(always)]
+fn hand_over(skb: *mut __sk_buff, config: &SandboxConfig, slot: u32) -> bool {
+    const STREAM: u32 = 1;
+    // SAFETY: the context is valid while the program runs; a socket is null or one, of which all can be read that is whole.
+    unsafe {
+        let some = (*skb).__bindgen_anon_2.sk;
+        let socket = if some.is_null() { some } else { bpf_sk_fullsock(some) };
+        if socket.is_null() || (*socket).type_ != STREAM {
+            return false;
+        }
+        let is_kept = (*skb).ifindex == abi::LOOPBACK && (*skb).mark & config.mark_mask == config.capture_mark;
+        if is_kept {
+            (*skb).priority = abi::carried_priority(slot);
+        }
+        is_kept
+    }
 }

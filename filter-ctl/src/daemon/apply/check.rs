@@ -116,8 +116,7 @@ pub(super) fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
         return None;
     }
     if let Attach::Cgroup(_) = sandbox.attach {
-        let message = "names, rules and a proxy are not supported for a cgroup yet".to_owned();
-        return Some(Problem::error("network", message).hint("list addresses, or attach a device"));
+        return None;
     }
     device.bridge?;
     let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use test_scenarios::{SOON, Setup, Stage};
+use test_scenarios::{NOWHERE, NOWHERE6, SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
 use test_world::{Node, Process, wait_until};
 
@@ -193,8 +193,6 @@ fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
     ] {
         stage.daemon.refuses(&document(path, lines))?.says(&[says]);
     }
-    let names = cgroup.document("c", r#"denyOut: ["0.0.0.0/0"], allowOut: ["example.test"]"#);
-    stage.daemon.refuses(&names)?.says(&["not supported for a cgroup yet"]);
     ensure!(stage.daemon.status("c")?.generation == 1);
     Ok(())
 }
@@ -203,4 +201,43 @@ fn tempfile(stage: &Stage) -> Result<PathBuf> {
     let path = stage.daemon.state_dir().join("elsewhere");
     fs::create_dir(&path)?;
     Ok(path)
+}
+
+#[test]
+fn names_are_judged_by_the_sidecar_and_the_original_destination_is_kept() -> Result<()> {
+    let stage = Stage::with_names("named")?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    let _resolver = stage.resolver(&[("a.test", WEB.into()), ("six.test", WEB6.into())])?;
+    let names = r#"denyOut: ["0.0.0.0/0"], allowOut: ["a.test", "six.test"]"#;
+    stage.daemon.apply(&cgroup.document("c", names))?;
+    let get = |scheme: &str, name: &str, at: IpAddr, more: &str| {
+        let port = if scheme == "https" { 443 } else { 80 };
+        let at = if at.is_ipv6() { format!("[{at}]") } else { at.to_string() };
+        cgroup.run(host, &format!("curl -skS --max-time 5 {more} --resolve {name}:{port}:{at} {scheme}://{name}/"))
+    };
+    for scheme in ["http", "https"] {
+        for (name, at) in [("a.test", NOWHERE), ("a.test", NOWHERE6), ("six.test", NOWHERE)] {
+            let (code, said) = get(scheme, name, at, "")?;
+            ensure!(code == 0 && !said.contains("egress_denied"), "{scheme} {name} at {at}: {code} {said}");
+        }
+        // Whatever its socket is of.
+        let (code, said) = get(scheme, "a.test", "::ffff:203.0.113.99".parse()?, "")?;
+        ensure!(code == 0, "{scheme}: {code} {said}");
+        let (code, said) = get(scheme, "b.test", WEB.into(), "")?;
+        ensure!(code != 0 || said.contains("name-denied"), "{scheme}: {code} {said}");
+    }
+    // Other ports, and sockets that would leave by another way, are for the lists.
+    ensure!(cgroup.get(host, WEB.into(), 8_080)? == 7);
+    let device =
+        host.run(&["sh", "-c", "ip -o route get 203.0.113.10 | sed 's/.* dev \\([^ ]*\\).*/\\1/'"])?.ok()?.stdout;
+    let (code, said) = get("http", "a.test", WEB.into(), &format!("--interface {}", device.trim()))?;
+    ensure!(code != 0, "{said}");
+
+    // An update ends what it does not allow any more.
+    let big = format!("curl -sS --max-time 60 --limit-rate 100K --resolve a.test:80:{NOWHERE} http://a.test/big");
+    let mut download = cgroup.start(host, &big)?;
+    ensure!(wait_until(SOON, || !download.stdout().is_empty()), "nothing comes");
+    stage.daemon.apply(&cgroup.document("c", r#"denyOut: ["0.0.0.0/0"], allowOut: ["six.test"]"#))?;
+    ensure!(wait_until(SOON, || !download.is_running()), "it goes on");
+    Ok(())
 }
