@@ -12,7 +12,7 @@ use crate::{Attachment, Error, Place, fail_point, sys};
 #[expect(deprecated, reason = "what is newer is of Linux 6.2")]
 use aya::maps::CgroupStorage;
 use aya::maps::{CgroupStorageKey, Map, MapData};
-use aya::programs::{CgroupSkb, CgroupSockAddr, Program};
+use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program};
 use filter_core::abi::CgroupEntry;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::fs::{self, File};
@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 /// A hook of a cgroup: the name of its program, and the kernel's number of it (`enum bpf_attach_type`).
 type Hook = (&'static str, u32);
 
-/// The hooks, in the order in which they are attached: a sandbox that may send can be answered only by what is judged.
-const HOOKS: [Hook; 6] = [
+/// The hooks, in the order in which they are attached: a socket that is judged is tagged, and who may send can be answered only by what is judged.
+const HOOKS: [Hook; 7] = [
+    ("cgroup_socket", 2),
     ("to_cgroup", 0),
     ("from_cgroup", 1),
     ("cgroup_connect4", 10),
@@ -94,6 +95,11 @@ impl Cgroups {
             let fd = match program {
                 Program::CgroupSkb(_) => {
                     let program: &mut CgroupSkb = program.try_into().expect("it is about packets");
+                    program.load()?;
+                    program.fd()?.as_fd().try_clone_to_owned()
+                }
+                Program::CgroupSock(_) => {
+                    let program: &mut CgroupSock = program.try_into().expect("it is about sockets");
                     program.load()?;
                     program.fd()?.as_fd().try_clone_to_owned()
                 }

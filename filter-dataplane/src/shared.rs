@@ -13,12 +13,13 @@ use filter_policy::Compiled;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 13] = [
+pub(crate) const SHARED: [&str; 14] = [
     "SANDBOXES",
     "NODES",
     "COUNTERS",
     "FLOWS",
     "CGROUPS",
+    "SOCKETS",
     "CONNECTIONS",
     "CONNECTIONS_LOST",
     "LISTENERS",

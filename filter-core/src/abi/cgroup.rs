@@ -13,3 +13,13 @@ pub struct CgroupEntry {
 }
 
 const _: () = assert!(size_of::<CgroupEntry>() == 16);
+
+/// What is stored at each socket that a cgroup's processes have made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketTag {
+    /// The sandbox's slot.
+    pub slot: u32,
+    /// Its attachment's number.
+    pub incarnation: u32,
+}

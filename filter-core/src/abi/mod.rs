@@ -18,7 +18,7 @@ mod sandbox;
 
 pub use blocks::{BLOCK_WORDS, block, blocks};
 pub use carried::{carried, carried_priority, carried_slot, prioritised_slot};
-pub use cgroup::CgroupEntry;
+pub use cgroup::{CgroupEntry, SocketTag};
 pub use connection::{CONNECTIONS, ConnectionEnd, ConnectionKey, ConnectionValue};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};

@@ -50,8 +50,8 @@ pub fn decide_received<S: Source, T: Steps>(
     inbound::from_remote(packet, flow, sandbox, tables)
 }
 
-/// Judges where a socket of the cgroup is about to send, or to connect to. Whether a socket at loopback is one of the cgroup's own is seen by
-/// its packets.
+/// Judges where a socket of the cgroup is about to send, or to connect to. Whether a socket at loopback is one of the cgroup's own is for
+/// the caller to find out.
 #[inline(always)]
 pub fn decide_destination<T: Steps>(remote: &Remote, sandbox: &SandboxConfig, tables: &T) -> Verdict {
     if sandbox.flags & SandboxFlags::SEALED != 0 {

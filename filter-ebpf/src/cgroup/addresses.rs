@@ -1,6 +1,7 @@
 //! Where sockets of a cgroup connect and send to: hooks of `connect` and `sendmsg` (kernel 4.17 and 4.18). What is denied fails at once, before there is
 //! a packet; all packets are judged as well ([`super::packets`]).
 
+use super::sockets::is_own;
 use super::{ALLOW, Attached, REFUSE, count_sent};
 use crate::dial::{to_v4, to_v6};
 use crate::emit;
@@ -11,7 +12,7 @@ use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use filter_core::abi::{Sandbox, SandboxConfig};
 use filter_core::packet::{Flow, ethertype};
-use filter_core::{Address, Reason, Remote, decide_destination};
+use filter_core::{Address, Reason, Remote, Verdict, decide_destination};
 
 #[cgroup_sock_addr(connect4)]
 pub fn cgroup_connect4(ctx: SockAddrContext) -> i32 {
@@ -73,6 +74,12 @@ fn judge(to: *const bpf_sock_addr, address: Address, hooks: Hooks) -> i32 {
     let remote = Remote { address, port: Some(port), protocol, capturable: true };
     let walk = Walk { slot, sandbox: Some(sandbox), skb: core::ptr::null_mut() };
     let verdict = decide_destination(&remote, config, &walk);
+    let verdict = match verdict.reason {
+        Reason::OwnLoopback if !is_own(to, &address, port, protocol, attached.tag()) => {
+            Verdict::unasked(Reason::ProtectedRange)
+        }
+        _ => verdict,
+    };
     let is_handed_over = matches!(verdict.reason, Reason::SidecarUnavailable) && hooks == Hooks::Connect;
     if verdict.reason.allows() || is_handed_over {
         return if hooks == Hooks::Connect && !mark(to, config, is_handed_over) { REFUSE } else { ALLOW };

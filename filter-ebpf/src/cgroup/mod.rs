@@ -1,11 +1,12 @@
-//! Sandboxes that are cgroups (cgroup v2): where their sockets connect and send to ([`addresses`]), and what these send and receive
-//! ([`packets`]).
+//! Sandboxes that are cgroups (cgroup v2): which sockets are theirs ([`sockets`]), where these connect and send to ([`addresses`]), and what
+//! they send and receive ([`packets`]).
 //!
 //! These programs run with interrupts on, and those of devices may come in between on the same CPU: nothing of theirs is touched here but the
 //! counters, by one instruction.
 
 mod addresses;
 mod packets;
+mod sockets;
 mod walk;
 
 use crate::emit;
@@ -14,7 +15,7 @@ use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
 use filter_core::Reason;
-use filter_core::abi::{self, CgroupEntry, Counter, Sandbox};
+use filter_core::abi::{self, CgroupEntry, Counter, Sandbox, SocketTag};
 
 /// Makes a call fail with `EPERM`, or ends a packet.
 pub const REFUSE: i32 = 0;
@@ -41,6 +42,14 @@ impl Attached {
             return None;
         }
         Some(Attached { entry, sandbox: crate::maps::sandbox(entry.slot)? })
+    }
+}
+
+impl Attached {
+    /// What tells its sockets from others.
+    #[inline(always)]
+    pub fn tag(&self) -> SocketTag {
+        SocketTag { slot: self.entry.slot, incarnation: self.sandbox.config.incarnation }
     }
 }
 
