@@ -48,7 +48,7 @@ impl Device {
                 let link = host_side(&inside, &here, reference)?;
                 Device::check(link, &here, None)
             }
-            Attach::Cgroup(path) => CgroupPath::find(path).map(Device::of_cgroup),
+            Attach::Cgroup { path, .. } => CgroupPath::find(path).map(Device::of_cgroup),
         }
     }
 

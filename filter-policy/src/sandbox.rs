@@ -85,8 +85,13 @@ pub enum Attach {
     },
     /// The host's side of every link that leaves this namespace.
     Netns(NetnsRef),
-    /// A cgroup, absolute path.
-    Cgroup(PathBuf),
+    /// A cgroup (version 2).
+    Cgroup {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Whether processes in it may have capabilities that lead around its hooks.
+        allow_privileged: bool,
+    },
 }
 
 /// How a network namespace is named.

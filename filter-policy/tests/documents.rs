@@ -68,9 +68,30 @@ fn attachments() {
         (json!({"netns": "web"}), Attach::Netns(name("web"))),
         (json!({"netns": "pid:17"}), Attach::Netns(NetnsRef::Pid(17))),
         (json!({"netns": "/run/netns/web"}), Attach::Netns(NetnsRef::Path("/run/netns/web".into()))),
-        (json!({"cgroup": "/sys/fs/cgroup/ci/42"}), Attach::Cgroup("/sys/fs/cgroup/ci/42".into())),
     ] {
         assert_eq!(good(json!({"attach": written})).attach, meaning);
+    }
+    for allow_privileged in [false, true] {
+        let written = json!({"cgroup": "/sys/fs/cgroup/ci/42", "allowPrivileged": allow_privileged});
+        let meaning = Attach::Cgroup { path: "/sys/fs/cgroup/ci/42".into(), allow_privileged };
+        assert_eq!(good(json!({"attach": written, "addresses": "any"})).attach, meaning);
+    }
+    let cgroup = |more: Value| {
+        let mut changes = json!({"attach": {"cgroup": "/a"}, "addresses": "any"});
+        changes.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        only(changes)
+    };
+    for (more, message) in [
+        (json!({"addresses": ["198.51.100.2"]}), "addresses: a cgroup sends from the host's addresses"),
+        (json!({"mac": "02:00:00:00:00:07"}), "mac: a cgroup has no link of its own"),
+        (json!({"gateway": ["198.51.100.1"]}), "gateway: a cgroup has no link of its own"),
+        (json!({"dhcp": true}), "dhcp: a cgroup has no link of its own"),
+        (
+            json!({"attach": {"interface": "veth7", "allowPrivileged": true}}),
+            "attach.allowPrivileged: is about the processes of a cgroup",
+        ),
+    ] {
+        assert_eq!(cgroup(more.clone()), message, "{more}");
     }
     for (written, message) in [
         (json!({}), "attach: names nothing"),

@@ -124,7 +124,7 @@ impl Exec {
                 let device = Device::find(&attach)?;
                 switch_on(&Namespace::find_or_own(device.netns.as_ref())?, &device.name)
             }
-            Attach::Cgroup(_) => Ok(()),
+            Attach::Cgroup { .. } => Ok(()),
         }
     }
 

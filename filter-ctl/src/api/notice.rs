@@ -50,11 +50,13 @@ pub enum NoticeKind {
     Orphan,
     /// The operator's configuration was read again, or was refused.
     Configuration,
+    /// A process was found that the hooks of its sandbox's cgroup do not hold.
+    Privileged,
 }
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [NoticeKind; 8] = [
+    pub const ALL: [NoticeKind; 9] = [
         NoticeKind::Link,
         NoticeKind::Filter,
         NoticeKind::Route,
@@ -63,6 +65,7 @@ impl NoticeKind {
         NoticeKind::Detached,
         NoticeKind::Orphan,
         NoticeKind::Configuration,
+        NoticeKind::Privileged,
     ];
 
     /// Its name, as JSON and metrics have it.
@@ -77,6 +80,7 @@ impl NoticeKind {
             NoticeKind::Detached => "detached",
             NoticeKind::Orphan => "orphan",
             NoticeKind::Configuration => "configuration",
+            NoticeKind::Privileged => "privileged",
         }
     }
 }

@@ -27,6 +27,7 @@ mod news;
 mod node;
 mod origin;
 mod orphans;
+mod privileged;
 mod providing;
 mod proxies;
 mod reconcile;

@@ -5,6 +5,7 @@ use super::connections::{self, Log};
 use super::hosts::Hosts;
 use super::index::Index;
 use super::news::News;
+use super::privileged::Privileged;
 use super::refusal::Refusal;
 use super::sidecar::{Judged, Sidecar};
 use super::store::{Record, Store};
@@ -87,6 +88,8 @@ pub(super) struct Node {
     pub totals: Totals,
     /// Why the attachment of a sandbox could not be looked at or mended the last time, by its id.
     pub troubles: BTreeMap<String, String>,
+    /// Processes that the cgroup of their sandbox does not hold, by its id.
+    pub privileged: BTreeMap<String, Privileged>,
     /// When all devices were looked at last.
     pub looked: Option<Instant>,
     /// When the disk took last what was written to try it.
@@ -116,6 +119,7 @@ impl Node {
             news,
             totals: Totals::new(),
             troubles: BTreeMap::new(),
+            privileged: BTreeMap::new(),
             looked: None,
             probed: None,
             names: Names::default(),
@@ -188,6 +192,7 @@ impl Node {
     pub(super) fn let_go(&mut self, id: &str) -> Option<Held> {
         let held = self.sandboxes.remove(id)?;
         self.troubles.remove(id);
+        self.privileged.remove(id);
         self.leave_out(&held, true);
         self.unfollow_if_empty(held.record.netns_inode);
         Some(held)

@@ -1,6 +1,7 @@
 //! Looking, again and again: at what the kernel tells, at what sends no notice, at links, and at the sidecar.
 
 use super::node::{Held, Node};
+use super::privileged;
 use super::reconcile::{check, give_names, lacking, sweep};
 use filter_dataplane::{LinkWatch, Watcher};
 use std::collections::BTreeSet;
@@ -96,6 +97,7 @@ fn look(node: &mut Node, from: &str) -> (Option<String>, Duration) {
         if let Err(error) = check(node, &id).and_then(|()| sweep(node, &id)) {
             tracing::error!(id, "cannot look at its device: {error:#}");
         }
+        privileged::watch(node, &id);
     }
     if next.is_none() {
         node.looked = Some(std::time::Instant::now());

@@ -81,6 +81,9 @@ pub struct Attach {
     /// Absolute path of a cgroup.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cgroup: Option<String>,
+    /// Whether processes in the cgroup may have capabilities that lead around its hooks.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub allow_privileged: bool,
 }
 
 /// What a sandbox may send from, as written.

@@ -36,7 +36,7 @@ pub(super) const PLACES: &[Place] = &[
         ],
         required: &["version", "id", "attach", "addresses"],
     },
-    Place { path: "attach", fields: &["interface", "netns", "cgroup"], required: &[] },
+    Place { path: "attach", fields: &["interface", "netns", "cgroup", "allowPrivileged"], required: &[] },
     Place {
         path: "network",
         fields: &[
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn table_and_types_name_the_same_fields() {
         let full = json!({
-            "version": 1, "id": "a", "name": "n", "attach": {"interface": "i", "netns": "n", "cgroup": "c"},
+            "version": 1, "id": "a", "name": "n", "attach": {"interface": "i", "netns": "n", "cgroup": "c", "allowPrivileged": true},
             "addresses": "any", "mac": "m", "gateway": [], "dhcp": true, "inboundFrom": [], "onDeny": "drop",
             "network": {
                 "allowInternetAccess": true, "allowOut": [], "denyOut": [], "rules": {},

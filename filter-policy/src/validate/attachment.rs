@@ -12,12 +12,18 @@ const MAX_DEVICE_NAME: usize = 15;
 
 /// Exactly one of: a device, perhaps in a namespace; a namespace; a cgroup.
 pub(super) fn attach(written: &document::Attach) -> Result<Attach, Problem> {
+    if written.allow_privileged && written.cgroup.is_none() {
+        let problem = Problem::error("attach.allowPrivileged", "is about the processes of a cgroup");
+        return Err(problem.hint("leave it out: nothing leads around the filter of a device"));
+    }
     match (&written.interface, &written.netns, &written.cgroup) {
         (Some(name), within, None) => {
             Ok(Attach::Interface { name: interface(name)?, netns: within.as_deref().map(netns).transpose()? })
         }
         (None, Some(netns_text), None) => Ok(Attach::Netns(netns(netns_text)?)),
-        (None, None, Some(path)) => Ok(Attach::Cgroup(cgroup(path)?)),
+        (None, None, Some(path)) => {
+            Ok(Attach::Cgroup { path: cgroup(path)?, allow_privileged: written.allow_privileged })
+        }
         (None, None, None) => Err(Problem::error("attach", "names nothing").hint(
             "write one of { interface: NAME }, { interface: NAME, netns: NAME }, { netns: NAME }, { cgroup: PATH }",
         )),

@@ -77,7 +77,7 @@ fn checked(document: &Document, limits: &Limits, found: &mut Found) -> Option<Sa
     let sources = sources(&document.addresses, found);
     let mac = document.mac.as_deref().and_then(|text| found.take(attachment::mac(text)));
     let gateway = gateway(&document.gateway, sources.as_ref(), found);
-    if let Some(Attach::Cgroup(_)) = attach {
+    if let Some(Attach::Cgroup { .. }) = attach {
         without_link(document, found);
     }
     let inbound_from = inbound_from(&document.inbound_from, found);

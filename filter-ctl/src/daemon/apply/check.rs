@@ -4,6 +4,7 @@ use super::Checked;
 use super::claims::Claims;
 use crate::api::ApplyDocument;
 use crate::daemon::node::{Held, Node, prefixes};
+use crate::daemon::privileged;
 use crate::daemon::reconcile;
 use crate::daemon::refusal::Refusal;
 use filter_dataplane::{Device, Error, Place};
@@ -65,7 +66,7 @@ pub(super) fn check(
     let theirs = node.index.at(device.netns_inode, device.ifindex).filter(|id| *id != sandbox.id.as_str());
     let taken_by = theirs.or_else(|| before.at(&device));
     if let Some(other) = taken_by {
-        let what = if let Attach::Cgroup(_) = sandbox.attach { "cgroup" } else { "interface" };
+        let what = if let Attach::Cgroup { .. } = sandbox.attach { "cgroup" } else { "interface" };
         let problem = at("attach", format!("{what} {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
     }
@@ -73,6 +74,15 @@ pub(super) fn check(
         let problem =
             at("attach", format!("it and {}, the cgroup of sandbox \"{other}\", lie in each other", path.display()));
         return refuse(problem.hint("sandboxes are cgroups beside each other"));
+    }
+    if let Attach::Cgroup { path, allow_privileged: false } = &sandbox.attach
+        // An update is not held up: it may be what is to be denied to that process.
+        && held.is_none()
+        && let Some(privileged) = privileged::find(path)
+    {
+        let problem = at("attach", privileged.to_string());
+        let hint = "start it without that, or write attach: { cgroup: PATH, allowPrivileged: true } if you trust it";
+        return refuse(problem.hint(hint));
     }
     if let Some(slot) = node.orphans.values().find(|place| here(**place)).map(|place| place.slot) {
         let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
@@ -101,9 +111,9 @@ pub(super) fn check(
 
 /// The sandbox whose cgroup lies in that of another, or the other way round.
 fn nested<'a>(node: &'a Node, sandbox: &Sandbox) -> Option<(&'a str, &'a Path)> {
-    let Attach::Cgroup(path) = &sandbox.attach else { return None };
+    let Attach::Cgroup { path, .. } = &sandbox.attach else { return None };
     node.sandboxes.values().filter(|held| !held.gone && held.sandbox.id != sandbox.id).find_map(|held| {
-        let Attach::Cgroup(other) = &held.sandbox.attach else { return None };
+        let Attach::Cgroup { path: other, .. } = &held.sandbox.attach else { return None };
         let lies_in = path.starts_with(other) || other.starts_with(path);
         lies_in.then_some((held.sandbox.id.as_str(), other.as_path()))
     })
@@ -115,7 +125,7 @@ pub(super) fn unnamed(sandbox: &Sandbox, device: &Device) -> Option<Problem> {
     if !sandbox.policy.is_captured() {
         return None;
     }
-    if let Attach::Cgroup(_) = sandbox.attach {
+    if let Attach::Cgroup { .. } = sandbox.attach {
         return None;
     }
     device.bridge?;

@@ -19,7 +19,7 @@ impl Plan {
         warnings.extend(self.window());
         let hook = match (&self.before, &self.sandbox.attach) {
             (Some(held), _) => node.dataplane.hook_name(held.place()),
-            (None, Attach::Cgroup(_)) => "cgroup",
+            (None, Attach::Cgroup { .. }) => "cgroup",
             (None, _) => node.dataplane.hook_kind().name(),
         };
         let mut applied = Applied {
@@ -54,7 +54,7 @@ impl Plan {
     /// A device that is up before its program is attached may have sent already.
     fn window(&self) -> Option<Problem> {
         (self.before.is_none() && self.device.up).then(|| {
-            if let Attach::Cgroup(path) = &self.sandbox.attach {
+            if let Attach::Cgroup { path, .. } = &self.sandbox.attach {
                 let message =
                     format!("there are processes in {} already: what they sent was not judged", path.display());
                 return Problem::warning("attach", message).hint("attach first, then let processes in");

@@ -145,7 +145,7 @@ impl Round {
         for at in chosen {
             let Job { call, plan, .. } = &self.jobs[*at];
             let inode = match plan.sandbox.attach {
-                Attach::Cgroup(_) => node.hosts.own(),
+                Attach::Cgroup { .. } => node.hosts.own(),
                 _ => plan.device.netns_inode,
             };
             if let Err(error) = node.protect(&plan.sandbox).and_then(|()| node.protect_host(inode)) {

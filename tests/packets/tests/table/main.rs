@@ -112,8 +112,9 @@ fn rows() -> Vec<(&'static str, Row)> {
 }
 
 /// What no made packet gets: a device without a sandbox has no counters to look at, a test run has no socket to give a packet to
-/// (`bpf_sk_assign`), and the sidecar's reasons are about names.
-const NOT_HERE: [Reason; 12] = [
+/// (`bpf_sk_assign`), the sidecar's reasons are about names, and loopback is for cgroups.
+const NOT_HERE: [Reason; 13] = [
+    Reason::OwnLoopback,
     Reason::UnknownDevice,
     Reason::HandedOver,
     Reason::NameDenied,

@@ -138,7 +138,8 @@ fn what_was_open_before_is_judged_and_nobody_needs_the_daemon() -> Result<()> {
     let big = format!("curl -sS --max-time 60 --limit-rate 100K -o /dev/stdout http://{WEB_NEIGHBOUR}/big");
     let download = cgroup.start(stage.world.host(), &big)?;
     ensure!(wait_until(SOON, || !download.stdout().is_empty()), "nothing comes");
-    let applied = stage.daemon.apply(&cgroup.document("c", &web()))?.remove(0);
+    let allowed = cgroup.document("c", &web()).replace(" }\naddresses", ", allowPrivileged: true }\naddresses");
+    let applied = stage.daemon.apply(&allowed)?.remove(0);
     ensure!(applied.warnings.len() == 1, "{applied:?}");
     let denied = || {
         let counters = stage.daemon.status("c").map(|status| status.counters.reasons).unwrap_or_default();
@@ -242,5 +243,40 @@ fn names_are_judged_by_the_sidecar_and_the_original_destination_is_kept() -> Res
     ensure!(wait_until(SOON, || !download.stdout().is_empty()), "nothing comes");
     stage.daemon.apply(&cgroup.document("c", r#"denyOut: ["0.0.0.0/0"], allowOut: ["six.test"]"#))?;
     ensure!(wait_until(SOON, || !download.is_running()), "it goes on");
+    Ok(())
+}
+
+/// A command without what leads around the hooks: another user has none of it.
+const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+
+#[test]
+fn who_is_not_held_is_told_and_refused_unless_allowed() -> Result<()> {
+    let stage = Stage::with("privileged", &Setup::default())?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    let watch = stage.daemon.ctl_start(&["watch"])?;
+    let root = cgroup.start(host, "sleep 100")?;
+    let is_in = || fs::read_to_string(cgroup.0.join("cgroup.procs")).is_ok_and(|members| !members.is_empty());
+    ensure!(wait_until(SOON, is_in));
+    stage.daemon.refuses(&cgroup.document("c", &web()))?.says(&["(sleep) has CAP_", "allowPrivileged: true"]);
+    let allowed = cgroup.document("c", &web()).replace(" }\naddresses", ", allowPrivileged: true }\naddresses");
+    stage.daemon.apply(&allowed)?;
+    stage.daemon.detach("c")?;
+    root.signal(Signal::SIGKILL)?;
+    ensure!(wait_until(SOON, || !is_in()));
+
+    // Without capabilities, root may still write to the file system of cgroups.
+    let bare = cgroup.start(host, "setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all sleep 100")?;
+    ensure!(wait_until(SOON, is_in));
+    stage.daemon.refuses(&cgroup.document("c", &web()))?.says(&["it can leave the cgroup"]);
+    bare.signal(Signal::SIGKILL)?;
+    ensure!(wait_until(SOON, || !is_in()));
+
+    let _nobody = cgroup.start(host, &format!("{NOBODY} sleep 100"))?;
+    ensure!(wait_until(SOON, is_in));
+    let applied = || stage.daemon.apply(&cgroup.document("c", &web()));
+    ensure!(wait_until(SOON, || applied().is_ok()), "{:?}", applied().err());
+    ensure!(!watch.stdout().contains("privileged"), "{}", watch.stdout());
+    let _root = cgroup.start(host, "sleep 100")?;
+    ensure!(wait_until(SOON, || watch.stdout().contains(r#""notice":"privileged","id":"c""#)), "{}", watch.stdout());
     Ok(())
 }
