@@ -55,6 +55,7 @@ mod time_wait;
 #[cfg(feature = "bench")]
 pub use bare::{Switched, time_bare_inserts};
 
+pub use cgroup::here as own_cgroup;
 pub use cgroups::CgroupPath;
 pub use connections::{Connections, Looked};
 pub use counters::Counters;

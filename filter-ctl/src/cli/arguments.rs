@@ -1,6 +1,6 @@
 //! The arguments: every command, its options and its help.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_policy::SandboxId;
@@ -186,6 +186,25 @@ pub(super) enum Command {
         /// Where kernel objects are pinned, in a BPF file system
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/sandbox-filter")]
         pin_dir: PathBuf,
+    },
+    /// Run one command in a sandbox of its own, which is gone with it
+    ///
+    /// A network namespace with addresses, address translation and nameservers; or, with --cgroup, a cgroup on the host's network. Its exit code is
+    /// the command's, 128 and the signal's number if one ended it. What was denied is told on standard error, with the entries that would allow it. Where
+    /// no daemon runs, one is started for as long as it is needed.
+    #[command(
+        after_help = "Examples:\n  sudo filter-ctl run --deny-out 0.0.0.0/0 --allow-out pypi.org --allow-out files.pythonhosted.org -- pip download six\n  sudo filter-ctl run --learn -- make test > policy.yaml"
+    )]
+    Run(super::run::arguments::Run),
+    /// Takes a sandbox of `run` away when that has ended
+    #[command(hide = true)]
+    RunKeep { asked: String },
+    /// Becomes the command of `run`
+    #[command(hide = true)]
+    RunEnter {
+        entry: String,
+        #[arg(last = true)]
+        command: Vec<OsString>,
     },
     /// Show the operator's configuration with its defaults, or check one; needs no daemon
     #[command(after_help = "Examples:\n  filter-ctl config print > config.yaml\n  filter-ctl config check config.yaml")]

@@ -1,6 +1,9 @@
 //! The client's side of the local API: HTTP/1.1 over a Unix socket, a connection for each request.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -27,6 +30,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(socket: PathBuf) -> Client {
         Client { socket }
+    }
+
+    /// Where the daemon is.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// What is at `path`.

@@ -18,6 +18,7 @@ mod get;
 mod key;
 mod output;
 mod purge;
+mod run;
 mod start;
 mod summary;
 mod watch;
@@ -42,19 +43,20 @@ pub fn main() -> ExitCode {
         }
     };
     let mut output = Output::new(common.json, common.color);
-    run(common, command, &mut output).unwrap_or_else(|failure| {
+    carry_out(common, command, &mut output).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.code()
     })
 }
 
-fn run(common: Common, command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
+fn carry_out(common: Common, command: Command, output: &mut Output) -> Result<ExitCode, Failure> {
     let command = match command {
         Command::Check { files } => return check::run(&files.files, output),
         Command::Config { command } => return config::run(command, output),
         Command::Completion { shell } => return completion(shell, output),
         Command::Man { directory } => return man(&directory),
         Command::Purge { pin_dir, dry_run } => return purge::run(&pin_dir, dry_run, output),
+        Command::RunEnter { entry, command } => return Ok(run::enter::run(&entry, &command, output)),
         Command::Daemon { config, state_dir, pin_dir } => {
             return Ok(start::run(&common, config, state_dir, pin_dir, output));
         }
@@ -78,11 +80,14 @@ async fn ask(client: &Client, command: Command, output: &mut Output) -> Result<E
             explain::run(client, output, &id, &destination, at, exit_code).await
         }
         Command::Key { command } => key::run(client, output, command).await,
+        Command::Run(options) => run::run(client.socket(), options, output).await,
+        Command::RunKeep { asked } => run::keeper::run(&asked, output).await,
         Command::Check { .. }
         | Command::Completion { .. }
         | Command::Config { .. }
         | Command::Man { .. }
         | Command::Daemon { .. }
+        | Command::RunEnter { .. }
         | Command::Purge { .. } => Ok(ExitCode::SUCCESS),
     }
 }

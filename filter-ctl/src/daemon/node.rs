@@ -202,6 +202,9 @@ impl Node {
         self.index.remove(held);
         if unheard {
             self.end_names(held.record.slot);
+            if self.config.connections.is_some() {
+                self.connections.ends(held.key(), held.sandbox.id.as_str());
+            }
             self.names.write().expect("no panic under the lock").remove(&held.key());
             self.news.forget(held.key());
         }

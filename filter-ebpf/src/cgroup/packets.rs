@@ -2,6 +2,7 @@
 
 use super::walk::CgroupWalk;
 use super::{ALLOW, Attached, REFUSE, count_received, count_sent};
+use crate::connections;
 use crate::emit;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
@@ -47,6 +48,7 @@ fn judge(ctx: &SkBuffContext, way: Way) -> i32 {
 
     // The one exit.
     let length = ctx.len();
+    connections::account(slot, config, &flow, way, verdict, length);
     match way {
         Way::FromSandbox => count_sent(slot, verdict.reason, length),
         Way::ToSandbox => count_received(slot, verdict.reason, length),

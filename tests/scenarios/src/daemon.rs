@@ -233,7 +233,7 @@ impl Drop for Daemon {
 }
 
 /// The command, which cargo puts beside the tests' directory.
-pub(crate) fn binary() -> Result<String> {
+pub fn binary() -> Result<String> {
     let test = env::current_exe().context("the test does not know where it is")?;
     let path = test.ancestors().nth(2).map(|profile| profile.join("filter-ctl")).filter(|path| path.exists());
     let path = path.context("there is no filter-ctl: run cargo build -p filter-ctl (cargo xtask test does)")?;

@@ -21,7 +21,7 @@ mod traces;
 mod web;
 
 pub use ctl::Refused;
-pub use daemon::{Daemon, Ended};
+pub use daemon::{Daemon, Ended, binary};
 pub use detach::{Unpin, detach_links};
 pub use marked::{Marked, marked};
 pub use named::get_named;

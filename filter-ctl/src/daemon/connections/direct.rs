@@ -22,19 +22,20 @@ type Ids = HashMap<(u32, u32), String>;
 
 /// Tells of them, for as long as the daemon runs.
 pub(in super::super) async fn watch(mut account: Connections, names: Names, log: Log) {
-    // Those that were there at the last look: who has ended since may have left connections.
-    let (mut before, mut now) = (Ids::new(), Ids::new());
+    let mut now = Ids::new();
     loop {
         now.clear();
         now.extend(names.read().expect("no panic under the lock").iter().map(|(of, heard)| (*of, heard.id.clone())));
+        // Asked behind the others: who ends meanwhile is among one of the two.
+        let ended: Ids = log.take_ended().into_iter().collect();
         let telling = log.clone();
         let looked = spawn_blocking(move || {
             let began = Instant::now();
-            let failed = look(&mut account, &before, &now, &telling).err();
-            (account, before, now, began.elapsed(), failed)
+            let failed = look(&mut account, &now, &ended, &telling).err();
+            (account, now, began.elapsed(), failed)
         });
-        let Ok((looked_at, older, newer, took, failed)) = looked.await else { return };
-        (account, before, now) = (looked_at, newer, older);
+        let Ok((looked_at, same, took, failed)) = looked.await else { return };
+        (account, now) = (looked_at, same);
         if let Some(error) = failed {
             tracing::error!(%error, "direct connections are not told");
         }
@@ -42,16 +43,16 @@ pub(in super::super) async fn watch(mut account: Connections, names: Names, log:
     }
 }
 
-fn look(account: &mut Connections, before: &Ids, now: &Ids, log: &Log) -> Result<(), filter_dataplane::Error> {
-    let looked = account.take_ended(|of| now.contains_key(&of))?;
+fn look(account: &mut Connections, now: &Ids, ended: &Ids, log: &Log) -> Result<(), filter_dataplane::Error> {
+    let looked = account.take_ended(|of| now.contains_key(&of) && !ended.contains_key(&of))?;
     if looked.lost > 0 {
         log.lose(looked.lost);
     }
     for (key, value) in looked.ended {
         let of = (key.slot, key.incarnation);
-        match now.get(&of).or_else(|| before.get(&of)) {
+        match now.get(&of).or_else(|| ended.get(&of)) {
             Some(id) => log.tell(line(id.clone(), &key, &value)),
-            // It has come and gone between two looks.
+            // It is of an earlier daemon's sandbox, or more have ended than are kept in mind.
             None => log.lose(1),
         }
     }

@@ -13,13 +13,15 @@ use filter_sidecar::protocol::Carried;
 pub(super) use journal::Journal;
 use serde::Serialize;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Lines that may wait for the disk.
 const BACKLOG: usize = 4_096;
+/// Sandboxes that may end between two looks and are told apart.
+const ENDED: usize = 16_384;
 /// Lines that are written at once.
 const BATCH: usize = 512;
 
@@ -66,7 +68,12 @@ pub(super) enum By {
 pub(super) struct Log {
     items: SyncSender<Item>,
     counts: Arc<Counts>,
+    /// Sandboxes that have ended lately, by slot and incarnation: the kernel may still tell of their connections.
+    ended: Arc<Mutex<Vec<(Of, String)>>>,
 }
+
+/// Slot and incarnation.
+type Of = (u32, u32);
 
 enum Item {
     Line(Connection),
@@ -111,13 +118,26 @@ impl Log {
         let counting = counts.clone();
         let write = move || write(&to_write, journal, &counting);
         thread::Builder::new().name("connections".to_owned()).spawn(write).context("cannot start a thread")?;
-        Ok(Log { items, counts })
+        Ok(Log { items, counts, ended: Arc::default() })
     }
 
     /// Has lines go elsewhere from now on; nowhere without a journal.
     pub(super) fn replace(&self, journal: Option<Journal>) {
         // What waits before it is written; the thread lives as long as this.
         drop(self.items.send(Item::Journal(journal)));
+    }
+
+    /// Takes note that a sandbox has ended.
+    pub(super) fn ends(&self, of: Of, id: &str) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() < ENDED {
+            ended.push((of, id.to_owned()));
+        }
+    }
+
+    /// Sandboxes that have ended since this was asked last.
+    fn take_ended(&self) -> Vec<(Of, String)> {
+        std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells of a connection.

@@ -36,6 +36,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod rounds;
+mod run;
 mod sockets;
 mod tap;
 mod tls;
