@@ -36,6 +36,7 @@ mod reload;
 mod rest;
 mod server;
 mod sidecar;
+mod stalled;
 mod status;
 mod store;
 mod tokens;

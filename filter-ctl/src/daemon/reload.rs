@@ -155,7 +155,7 @@ fn follow(node: &mut Node, from: &str) -> (Option<String>, Vec<String>) {
     let updates: Vec<ToUpdate<'_>> = changes.iter().map(|(held, policy)| to_update((held, policy))).collect();
     let outcomes = node.dataplane.update_many(&updates);
     let mut failed = Vec::new();
-    for ((held, _), outcome) in changes.into_iter().zip(outcomes) {
+    for ((held, policy), outcome) in changes.into_iter().zip(outcomes) {
         let (id, slot) = (held.sandbox.id.to_string(), held.record.slot);
         match outcome {
             Ok(()) => {
@@ -163,6 +163,7 @@ fn follow(node: &mut Node, from: &str) -> (Option<String>, Vec<String>) {
                     // It is replaced, and what it carried has ended with it.
                     tracing::error!(id, "{error:#}");
                 }
+                node.end_stalled(&held, &policy);
                 node.hold(held);
             }
             Err(error) => {

@@ -109,12 +109,14 @@ impl Job {
     /// It is true in the kernel from now on.
     pub(super) fn hold(&mut self, node: &mut Node) {
         if let State::Prepared(next) = std::mem::replace(&mut self.state, State::Done) {
-            let Next { record, config, .. } = *next;
+            let Next { record, config, compiled } = *next;
             if let Err(error) = node.sidecar.commit(record.slot) {
                 // It is replaced, and what it carried has ended with it.
                 tracing::error!(id = self.id(), "{error:#}");
             }
-            node.hold(Held { record, sandbox: self.plan.sandbox.clone(), config, gone: false });
+            let held = Held { record, sandbox: self.plan.sandbox.clone(), config, gone: false };
+            node.end_stalled(&held, &compiled);
+            node.hold(held);
         }
     }
 
