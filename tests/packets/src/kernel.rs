@@ -38,6 +38,10 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         _ => info.value_size() as usize,
     };
     let room = info.max_entries() as usize;
+    // What is kept at cgroups and at sockets cannot be listed.
+    if room == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let mut keys = vec![0; room * key_size];
     let mut values = vec![0; room * value_size];
     let mut position = [0_u8; 64];
