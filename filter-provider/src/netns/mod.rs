@@ -164,10 +164,14 @@ impl Netns {
         if is_changed || seen.is_none() {
             ensure()?;
         }
+        *seen = Some(self.see()?);
+        Ok(is_changed)
+    }
+
+    fn see(&self) -> Result<Seen, Error> {
         // Asked for before it is listed: what changes in between is seen the next time.
         let generation = generation::now(&self.host);
-        *seen = Some(Seen { generation, shown: firewall::shown(&self.host)? });
-        Ok(is_changed)
+        Ok(Seen { generation, shown: firewall::shown(&self.host)? })
     }
 
     pub(crate) fn strays(&self, known: &BTreeSet<String>) -> Result<Vec<String>, Error> {
@@ -234,8 +238,13 @@ impl Netns {
     }
 
     fn ensure_table(&self) -> Result<(), Error> {
-        let _table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        firewall::ensure(&self.host, &self.config, &self.pool.prefixes)
+        let mut seen = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        firewall::ensure(&self.host, &self.config, &self.pool.prefixes)?;
+        // From now on, not from the next look on: what is removed in between is told.
+        if seen.is_none() {
+            *seen = Some(self.see()?);
+        }
+        Ok(())
     }
 
     /// Frees a sandbox's numbers, and removes the table when nobody has one: who makes a sandbox has a number before he makes the table.
