@@ -4,9 +4,13 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::path::PathBuf;
-use test_scenarios::{RESOLVER, SOON, Setup, Stage, binary};
+use std::time::Duration;
+use test_scenarios::{RESOLVER, Setup, Stage, binary};
 use test_world::internet::{WEB, WEB_NEIGHBOUR};
 use test_world::{Node, Output, Process, wait_until};
+
+/// How long a command and all around it may take: mostly the start of a daemon, among many.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The ways of having a sandbox.
 const MODES: [&[&str]; 2] = [&["--cgroup"], &[]];
@@ -31,7 +35,7 @@ fn words(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Re
 
 fn run(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Output> {
     let words = words(stage, mode, options, command)?;
-    stage.world.host().run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    stage.world.host().run_within(LIMIT, &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn start(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Process> {
@@ -52,7 +56,7 @@ fn left(node: &Node) -> Result<Vec<PathBuf>> {
 
 fn nothing_is_left(stage: &Stage) -> Result<()> {
     let host = stage.world.host();
-    ensure!(wait_until(SOON, || left(host).is_ok_and(|left| left.is_empty())), "{:?}", left(host)?);
+    ensure!(wait_until(LIMIT, || left(host).is_ok_and(|left| left.is_empty())), "{:?}", left(host)?);
     Ok(())
 }
 
@@ -93,9 +97,9 @@ fn exit_codes_pipes_and_signals_are_the_commands() -> Result<()> {
 
         let mut told =
             start(&stage, mode, &[], &["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"])?;
-        ensure!(wait_until(SOON, || told.stdout().contains("ready")), "{}", told.stderr());
+        ensure!(wait_until(LIMIT, || told.stdout().contains("ready")), "{}", told.stderr());
         told.signal(Signal::SIGTERM)?;
-        ensure!(told.wait(SOON)?.code() == Some(7));
+        ensure!(told.wait(LIMIT)?.code() == Some(7));
         nothing_is_left(&stage)?;
     }
     Ok(())
@@ -106,7 +110,7 @@ fn nothing_is_left_when_it_is_killed() -> Result<()> {
     let stage = stage("killed")?;
     for mode in MODES {
         let running = start(&stage, mode, &[], &["sh", "-c", "echo $$; sleep 1000 & sleep 1000"])?;
-        ensure!(wait_until(SOON, || running.stdout().ends_with('\n')), "{}", running.stderr());
+        ensure!(wait_until(LIMIT, || running.stdout().ends_with('\n')), "{}", running.stderr());
         let pid: u32 = running.stdout().trim().parse().context("a process id")?;
         ensure!(!left(stage.world.host())?.is_empty());
         running.signal(Signal::SIGKILL)?;
@@ -115,7 +119,7 @@ fn nothing_is_left_when_it_is_killed() -> Result<()> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             stat.is_empty() || stat.contains(") Z ")
         };
-        ensure!(wait_until(SOON, has_ended), "it goes on");
+        ensure!(wait_until(LIMIT, has_ended), "it goes on");
     }
     Ok(())
 }
@@ -128,7 +132,7 @@ fn commands_share_a_daemon_and_the_last_one_takes_it_away() -> Result<()> {
         .map(|mode| start(&stage, mode, &[], &["sh", "-c", "echo ready; sleep 1000"]))
         .collect::<Result<_>>()?;
     for one in &long {
-        ensure!(wait_until(SOON, || one.stdout().contains("ready")), "{}", one.stderr());
+        ensure!(wait_until(LIMIT, || one.stdout().contains("ready")), "{}", one.stderr());
     }
     for mode in MODES {
         let short = run(&stage, mode, &[], &["true"])?;
