@@ -16,28 +16,43 @@ struct Pin {
     /// The id of the map, which lives as long as a program uses it.
     map: u32,
     inode: u64,
+    /// Keeps it, where no program may use it yet.
+    held: Option<MapData>,
 }
 
 impl Kept {
-    /// Remembers what is pinned.
+    /// Remembers what is pinned, all of which programs use.
     pub(crate) fn find(paths: impl IntoIterator<Item = PathBuf>) -> Result<Kept, Error> {
+        let found = Kept::hold(paths)?.0;
+        Ok(Kept(found.into_iter().map(|pin| Pin { held: None, ..pin }).collect()))
+    }
+
+    /// Remembers what is pinned, and keeps it.
+    pub(crate) fn hold(paths: impl IntoIterator<Item = PathBuf>) -> Result<Kept, Error> {
         let find = |path: PathBuf| {
-            let map = MapData::from_pin(&path).and_then(|map| map.info()).map_err(Error::map("a pinned one"))?.id();
+            let data = MapData::from_pin(&path).map_err(Error::map("a pinned one"))?;
+            let map = data.info().map_err(Error::map("a pinned one"))?.id();
             let inode = links::inode(&path).map_err(links::failed(&path))?.unwrap_or_default();
-            Ok(Pin { path, map, inode })
+            Ok(Pin { path, map, inode, held: Some(data) })
         };
         paths.into_iter().map(find).collect::<Result<_, _>>().map(Kept)
     }
 
     /// Makes pins again that somebody has removed or replaced.
     pub(crate) fn mend(&mut self) -> Result<(), Error> {
-        for Pin { path, map, inode } in &mut self.0 {
+        for Pin { path, map, inode, held } in &mut self.0 {
             if links::inode(path).map_err(links::failed(path))? == Some(*inode) {
                 continue;
             }
             tracing::error!(path = %path.display(), "somebody has removed the pin of a map; it is made again");
-            let data = MapData::from_id(*map).map_err(Error::map("one that was pinned"))?;
-            links::pin_again(data.fd(), path).map_err(links::failed(path))?;
+            let pinned = match held {
+                Some(data) => links::pin_again(data.fd(), path),
+                None => {
+                    let data = MapData::from_id(*map).map_err(Error::map("one that was pinned"))?;
+                    links::pin_again(data.fd(), path)
+                }
+            };
+            pinned.map_err(links::failed(path))?;
             *inode = links::inode(path).map_err(links::failed(path))?.unwrap_or_default();
         }
         Ok(())

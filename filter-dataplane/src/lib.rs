@@ -191,7 +191,7 @@ impl Dataplane {
         let own = Namespace::own()?.inode();
         let instance = Instance::load(&pins, own)?;
         let shared = Shared::open(&pins)?;
-        let maps = Kept::find(SHARED.map(|name| pins.map(name)))?;
+        let maps = Kept::hold(SHARED.map(|name| pins.map(name)))?;
         Ok(Dataplane {
             pins,
             shared,
