@@ -16,6 +16,7 @@ mod setup;
 mod steps;
 mod test;
 mod tool;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Task {
     /// Measure what the filter costs
     #[command(subcommand)]
     Bench(bench::Benchmark),
+    /// Run tests on other kernels, in virtual machines
+    Vm(vm::Options),
     /// Formatting, lints, dependencies, documentation and every test
     Ci,
     /// Feed parsers and judges what a fuzzer thinks of
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::task(),
         Task::Test { filter } => test::task(filter.as_deref()),
         Task::Bench(benchmark) => bench::task(&benchmark),
+        Task::Vm(options) => vm::task(&options),
         Task::Ci => ci::task(),
         Task::Fuzz(options) => fuzz::task(&options),
         Task::Mutants { names } => mutants::task(&names),

@@ -26,6 +26,12 @@ pub(crate) fn ensure() -> Result<KernelCompiler> {
     if debian::is_here() { debian::ensure(rustup) } else { elsewhere::check(rustup) }
 }
 
+/// Makes sure that virtual machines can be run, and kernels unpacked.
+pub(crate) fn ensure_virtual_machines() -> Result<()> {
+    let tools = packages::VIRTUAL_MACHINES;
+    if debian::is_here() { debian::ensure_tools(tools) } else { elsewhere::check_tools(tools) }
+}
+
 /// Makes sure that those are there whom the benchmark of names holds the filter against.
 pub(crate) fn ensure_rivals() -> Result<()> {
     if debian::is_here() { debian::ensure_tools(packages::RIVALS) } else { elsewhere::check_tools(packages::RIVALS) }

@@ -58,6 +58,19 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool { program: "iperf3", debian: &["iperf3"], fedora: "iperf3", arch: "iperf3" },
 ];
 
+/// The programs that only `cargo xtask vm` runs. Kernels come as Debian's packages.
+pub(super) const VIRTUAL_MACHINES: &[Tool] = &[
+    Tool {
+        program: "qemu-system-x86_64",
+        debian: &["qemu-system-x86"],
+        fedora: "qemu-system-x86",
+        arch: "qemu-system-x86",
+    },
+    Tool { program: "depmod", debian: &["kmod"], fedora: "kmod", arch: "kmod" },
+    Tool { program: "xz", debian: &["xz-utils"], fedora: "xz", arch: "xz" },
+    Tool { program: "dpkg", debian: &["dpkg"], fedora: "dpkg", arch: "dpkg" },
+];
+
 /// The programs that only `cargo xtask bench names` runs: what the filter stands beside there.
 pub(super) const RIVALS: &[Tool] = &[
     Tool { program: "haproxy", debian: &["haproxy"], fedora: "haproxy", arch: "haproxy" },

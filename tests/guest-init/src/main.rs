@@ -1,0 +1,106 @@
+//! The first process of a virtual machine: loads modules, mounts what the host shares, runs the commands of the plan, tells what became
+//! of each on the console, and switches the machine off.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result};
+use guest_init::{Command, DONE, MODULES, PLAN, Plan, TAG, VERDICT, Verdict};
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::unistd::{chdir, chroot};
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::process;
+use std::time::Instant;
+
+/// Where the host's file system is mounted.
+const ROOT: &str = "/host";
+
+fn main() {
+    let ran = run();
+    if let Err(error) = ran {
+        println!("guest-init: {error:#}");
+    }
+    println!("{DONE}");
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    println!("guest-init: {error}");
+}
+
+fn run() -> Result<()> {
+    let plan: Plan = serde_json::from_slice(&fs::read(PLAN).context(PLAN)?).context(PLAN)?;
+    load_modules()?;
+    mount_all()?;
+    for command in &plan.commands {
+        let verdict = carry_out(command);
+        println!("{VERDICT}{}", serde_json::to_string(&verdict)?);
+    }
+    Ok(())
+}
+
+/// Those that the machine does not need, or has built in, may be refused.
+fn load_modules() -> Result<()> {
+    let mut modules: Vec<_> = fs::read_dir(MODULES).context(MODULES)?.flatten().map(|entry| entry.path()).collect();
+    modules.sort();
+    for path in modules {
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        if let Err(error) = finit_module(&file, c"", ModuleInitFlags::empty()) {
+            println!("guest-init: {}: {error}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn mount_all() -> Result<()> {
+    let inside = |path: &str| format!("{ROOT}{path}");
+    let mounts = [
+        (TAG, ROOT.to_owned(), "virtiofs", MsFlags::MS_RDONLY, ""),
+        ("proc", inside("/proc"), "proc", MsFlags::empty(), ""),
+        ("sysfs", inside("/sys"), "sysfs", MsFlags::empty(), ""),
+        ("cgroup2", inside("/sys/fs/cgroup"), "cgroup2", MsFlags::empty(), ""),
+        ("bpf", inside("/sys/fs/bpf"), "bpf", MsFlags::empty(), "mode=0700"),
+        ("debugfs", inside("/sys/kernel/debug"), "debugfs", MsFlags::empty(), ""),
+        ("devtmpfs", inside("/dev"), "devtmpfs", MsFlags::empty(), ""),
+        ("tmpfs", inside("/tmp"), "tmpfs", MsFlags::empty(), "mode=1777"),
+        ("tmpfs", inside("/run"), "tmpfs", MsFlags::empty(), "mode=0755"),
+        ("tmpfs", inside("/var/lib"), "tmpfs", MsFlags::empty(), "mode=0755"),
+        ("tmpfs", inside("/var/log"), "tmpfs", MsFlags::empty(), "mode=0755"),
+    ];
+    fs::create_dir_all(ROOT)?;
+    for (what, at, kind, flags, options) in mounts {
+        mount(Some(what), at.as_str(), Some(kind), flags, Some(options)).with_context(|| format!("{kind} at {at}"))?;
+    }
+    for directory in ["/dev/pts", "/dev/shm", "/run/netns"] {
+        fs::create_dir_all(inside(directory))?;
+    }
+    mount(Some("devpts"), inside("/dev/pts").as_str(), Some("devpts"), MsFlags::empty(), None::<&str>)
+        .context("devpts")?;
+    chroot(ROOT).context(ROOT)?;
+    chdir("/").context("/")
+}
+
+fn carry_out(command: &Command) -> Verdict {
+    let began = Instant::now();
+    let code = start(command).unwrap_or_else(|error| {
+        println!("guest-init: {}: {error:#}", command.name);
+        127
+    });
+    Verdict {
+        name: command.name.clone(),
+        code,
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn start(command: &Command) -> Result<i32> {
+    let (program, arguments) = command.words.split_first().context("no program")?;
+    let status = process::Command::new(program)
+        .args(arguments)
+        .current_dir(&command.directory)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/tmp")
+        .envs(&command.environment)
+        .status()
+        .with_context(|| program.clone())?;
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+}

@@ -1,0 +1,108 @@
+//! `cargo xtask vm`: the tests on other kernels, in virtual machines.
+//!
+//! A machine boots a kernel of a package that was unpacked and not installed, with [`initramfs`] in memory: modules and `tests/guest-init`. That
+//! mounts this host's file system read-only ([`machine`]), runs the test programs where they were built, and tells what became of them.
+
+mod initramfs;
+mod kernel;
+mod machine;
+mod suites;
+
+use crate::build;
+use crate::setup;
+use crate::steps::Seconds;
+use crate::tool;
+use anyhow::{Result, bail};
+use clap::Args;
+use kernel::Kernel;
+use machine::Console;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Kernels that the filter is held against, oldest first.
+const KERNELS: [&str; 2] = ["6.1", "6.12"];
+
+/// Which kernels, and which tests.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Kernels: 6.1, 6.12, or all
+    kernels: Vec<String>,
+    /// Only the tests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// How long one machine may run, in minutes
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+}
+
+/// A row of the table.
+struct Row {
+    kernel: String,
+    suite: String,
+    passed: usize,
+    failed: usize,
+    took: Duration,
+    /// Whether it came to an end by itself, with success.
+    good: bool,
+}
+
+/// Runs the tests on each kernel.
+pub(crate) fn task(options: &Options) -> Result<ExitCode> {
+    if !tool::is_root() {
+        bail!("machines share this host's file system as root sees it\n  hint: run the same command with sudo");
+    }
+    build::everything(&build::Options::default())?;
+    setup::ensure_virtual_machines()?;
+    let chosen: Vec<&str> = match options.kernels.as_slice() {
+        [] => KERNELS.to_vec(),
+        some if some.iter().any(|name| name == "all") => KERNELS.to_vec(),
+        some => some.iter().map(String::as_str).collect(),
+    };
+    let suites = suites::build(options.filter.as_deref())?;
+    let init = initramfs::init()?;
+    let mut rows = Vec::new();
+    for series in chosen {
+        let kernel = Kernel::get(series)?;
+        eprintln!("\n── {}", kernel.release);
+        let image = initramfs::make(&kernel, &init, &suites)?;
+        let console = machine::run(&kernel, &image, Duration::from_secs(60 * options.minutes))?;
+        rows.extend(told(&kernel, &suites.names(), &console));
+    }
+    println!("\n{}", table(&rows));
+    Ok(if rows.iter().all(|row| row.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a machine has told of each suite; one that it says nothing of has failed.
+fn told(kernel: &Kernel, suites: &[String], console: &Console) -> Vec<Row> {
+    let row = |suite: &String| {
+        let told = console.suites.iter().find(|told| told.verdict.name == *suite);
+        let (passed, failed) = told.map_or((0, 0), |told| (told.passed, told.failed));
+        Row {
+            kernel: kernel.release.clone(),
+            suite: suite.clone(),
+            passed,
+            failed,
+            took: told.map_or(Duration::ZERO, |told| Duration::from_millis(told.verdict.took_ms)),
+            good: told.is_some_and(|told| told.verdict.code == 0 && told.passed > 0),
+        }
+    };
+    suites.iter().map(row).collect()
+}
+
+fn table(rows: &[Row]) -> String {
+    let widest = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).len()).max().unwrap_or(0);
+    let (kernel, suite) = (widest(|row| &row.kernel), widest(|row| &row.suite));
+    let lines = rows.iter().map(|row| {
+        let result = if row.good { "ok" } else { "FAILED" };
+        format!(
+            "  {:kernel$}  {:suite$}  {:6}  {:>5} passed  {:>4} failed  {:>12}\n",
+            row.kernel,
+            row.suite,
+            result,
+            row.passed,
+            row.failed,
+            Seconds(row.took).to_string()
+        )
+    });
+    lines.collect()
+}

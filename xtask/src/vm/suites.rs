@@ -1,0 +1,61 @@
+//! What is run in a machine: test programs of this workspace, as cargo has built them here.
+
+use crate::tool::{self, Tool};
+use anyhow::{Context, Result, ensure};
+use guest_init::{Command, Plan};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Packages and test programs, in the order in which they are run; the folder is where cargo would run them.
+const PROGRAMS: [(&str, &str, &str); 2] =
+    [("test-packets", "table", "tests/packets"), ("test-scenarios", "scenarios", "tests/scenarios")];
+
+/// Test programs, ready to be run.
+pub(super) struct Suites {
+    plan: Plan,
+}
+
+/// Builds them.
+pub(super) fn build(filter: Option<&str>) -> Result<Suites> {
+    let mut plan = Plan::default();
+    for (package, test, folder) in PROGRAMS {
+        let mut words = vec![program(package, test)?.display().to_string()];
+        words.extend(filter.map(str::to_owned));
+        plan.commands.push(Command {
+            name: test.to_owned(),
+            words,
+            directory: tool::root().join(folder),
+            environment: BTreeMap::from([("CI".to_owned(), "true".to_owned())]),
+        });
+    }
+    Ok(Suites { plan })
+}
+
+impl Suites {
+    /// Their names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.plan.commands.iter().map(|command| command.name.clone()).collect()
+    }
+
+    /// As the machine is told.
+    pub(super) fn plan(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.plan).context("the plan")
+    }
+}
+
+/// Where cargo has put a test program.
+fn program(package: &str, test: &str) -> Result<PathBuf> {
+    let mut found = None;
+    let status = Tool::cargo("test")
+        .args(["--package", package, "--test", test, "--no-run", "--message-format", "json-render-diagnostics"])
+        .lines(|line| {
+            let message: Option<Value> = serde_json::from_str(line).ok();
+            let of_test = message.filter(|message| message["target"]["name"] == test);
+            if let Some(path) = of_test.as_ref().and_then(|message| message["executable"].as_str()) {
+                found = Some(PathBuf::from(path));
+            }
+        })?;
+    ensure!(status.success(), "{test} of {package} cannot be built");
+    found.with_context(|| format!("cargo does not say where {test} of {package} is"))
+}
