@@ -102,7 +102,14 @@ fn share(socket: &Path) -> Result<Ends> {
     let daemon = daemon.context("there is no virtiofsd, which comes with qemu")?;
     fs::remove_file(socket).ok();
     let mut command = Command::new(daemon);
-    command.arg(format!("--socket-path={}", socket.display())).args(["-o", "source=/", "-o", "cache=always"]);
+    command.arg(format!("--socket-path={}", socket.display())).args([
+        "-o",
+        "source=/",
+        "-o",
+        "cache=always",
+        "-o",
+        "sandbox=chroot",
+    ]);
     let sharing = Ends(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("virtiofsd")?);
     let end = Instant::now() + PATIENCE;
     while !socket.exists() {
