@@ -1,12 +1,12 @@
 //! Connections that go straight out, accounted where somebody wants them told.
 
-use crate::flows::Way;
+use crate::flows::{self, Way};
 use crate::maps::{CONNECTIONS, CONNECTIONS_LOST};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use core::arch::asm;
-use filter_core::Verdict;
 use filter_core::abi::{ConnectionEnd, ConnectionKey, ConnectionValue, SandboxConfig, SandboxFlags};
 use filter_core::packet::Flow;
+use filter_core::{Verdict, outbound_key};
 
 /// `BPF_NOEXIST`: another CPU may have been faster.
 const NEW: u64 = 1;
@@ -62,7 +62,7 @@ extern "C" fn note(flow: *const Flow, attachment: u64, way: u32, packet: u64, ge
     // SAFETY: reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(value) = CONNECTIONS.get_ptr_mut(&key) else {
-        if is_listed && is_outward && ConnectionValue::is_begun_by(flow) {
+        if is_listed && is_outward && ConnectionValue::is_begun_by(flow, came_in(flow, slot)) {
             begin(
                 &key,
                 ConnectionValue { began: now, last: now, sent: length, generation, ..ConnectionValue::default() },
@@ -90,6 +90,12 @@ extern "C" fn note(flow: *const Flow, attachment: u64, way: u32, packet: u64, ge
         }
     }
     0
+}
+
+/// State of the connection that came in which a packet of the sandbox belongs to.
+#[inline(always)]
+fn came_in(flow: &Flow, slot: u32) -> Option<u32> {
+    flows::state(slot, &outbound_key(flow)?)
 }
 
 /// Adds to what other CPUs may add to as well. The target has no such operation in the language.

@@ -1,7 +1,7 @@
 //! Connections that go straight out, for who wants each told once it has ended.
 
 use crate::Address;
-use crate::abi::FlowKey;
+use crate::abi::{FlowKey, FlowState};
 use crate::packet::{Flow, protocol, tcp_flags};
 
 /// Most connections that are accounted at a time, of all sandboxes.
@@ -115,11 +115,14 @@ impl ConnectionEnd {
 
 impl ConnectionValue {
     /// Whether a packet of the sandbox begins a connection where none is known. One in the middle does: nobody gets out of the account by an end
-    /// that the peer does not believe in.
+    /// that the peer does not believe in. An answer to a connection that came in does not; `came_in` is the state of that, by [`FlowState`].
     #[inline(always)]
     #[must_use]
-    pub const fn is_begun_by(flow: &Flow) -> bool {
-        flow.protocol == protocol::UDP || flow.protocol == protocol::TCP && flow.tcp_flags & tcp_flags::RST == 0
+    pub const fn is_begun_by(flow: &Flow, came_in: Option<u32>) -> bool {
+        let is_answer = matches!(came_in, Some(state) if state & FlowState::FROM_SANDBOX == 0) && !opens(flow);
+        !is_answer
+            && (flow.protocol == protocol::UDP
+                || flow.protocol == protocol::TCP && flow.tcp_flags & tcp_flags::RST == 0)
     }
 
     /// Whether a packet of the sandbox makes a connection go on that both sides have ended: the same ports are used again.
@@ -189,13 +192,25 @@ mod tests {
 
     #[test]
     fn all_but_a_reset_begins_and_a_syn_begins_again() {
-        let begun = |packet| (ConnectionValue::is_begun_by(&packet), ConnectionValue::is_begun_again_by(&packet));
+        let begun = |packet| (ConnectionValue::is_begun_by(&packet, None), ConnectionValue::is_begun_again_by(&packet));
         assert_eq!(begun(packet(protocol::UDP, 0)), (true, false));
         assert_eq!(begun(packet(protocol::TCP, tcp_flags::SYN)), (true, true));
         assert_eq!(begun(packet(protocol::TCP, tcp_flags::SYN | tcp_flags::ACK)), (true, false));
         assert_eq!(begun(packet(protocol::TCP, tcp_flags::ACK)), (true, false));
         assert_eq!(begun(packet(protocol::TCP, tcp_flags::RST | tcp_flags::SYN)), (false, false));
         assert_eq!(begun(packet(protocol::ICMP, 0)), (false, false));
+    }
+
+    #[test]
+    fn an_answer_to_who_came_in_begins_nothing() {
+        let begun = |packet, state| ConnectionValue::is_begun_by(&packet, Some(state));
+        let answer = packet(protocol::TCP, tcp_flags::SYN | tcp_flags::ACK);
+        for state in [0, FlowState::MARKED, FlowState::PEER_FIN] {
+            assert!(!begun(answer, state) && !begun(packet(protocol::TCP, tcp_flags::ACK), state), "{state}");
+            assert!(!begun(packet(protocol::UDP, 0), state), "{state}");
+        }
+        assert!(begun(packet(protocol::UDP, 0), FlowState::FROM_SANDBOX), "the sandbox's own");
+        assert!(begun(packet(protocol::TCP, tcp_flags::SYN), 0), "the same ports, the other way");
     }
 
     #[test]

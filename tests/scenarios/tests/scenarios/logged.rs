@@ -1,11 +1,14 @@
 //! The log of connections.
 
 use anyhow::{Context, Result, ensure};
+use filter_core::abi::CONNECTIONS;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::fs;
-use std::net::IpAddr;
+use socket2::{Domain, Socket, Type};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
 use test_scenarios::{NOWHERE, RESOLVER, SOON, Setup, Stage, Talk, get_named, http, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
 use test_world::{Asked, Dnsmasq, Reply, Scripted, wait_until};
@@ -27,6 +30,32 @@ fn log(stage: &Stage) -> (PathBuf, String) {
 fn lines(stage: &Stage) -> Vec<Value> {
     let text = fs::read_to_string(log(stage).0).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Lines that were lost, as the log tells of them.
+fn lost(stage: &Stage) -> u64 {
+    lines(stage).iter().filter_map(|line| line["lost"].as_u64()).sum()
+}
+
+/// A stage whose daemon logs from its start, and whose internet asks from the first web server's addresses.
+fn direct(name: &str, network: &str) -> Result<Stage> {
+    let stage = Stage::new(name)?;
+    stage.internet_asks_from(WEB, WEB6)?;
+    stage.apply_more(&stage.a, &format!(r#"inboundFrom: ["{WEB}", "{WEB6}"]"#), network)?;
+    reload(&stage, &log(&stage).1)?;
+    Ok(stage)
+}
+
+/// Protocol, address and port of all lines that there are once the sandbox has ended, in order.
+fn told_at_the_end(stage: &Stage, count: usize) -> Result<Vec<(String, String, u64)>> {
+    stage.daemon.detach("a")?;
+    ensure!(wait_until(SOON, || lines(stage).len() >= count), "{count} lines: {:?}", lines(stage));
+    let text = |line: &Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
+    let port = |line: &Value| line["port"].as_u64().unwrap_or_default();
+    let mut told: Vec<_> =
+        lines(stage).iter().map(|line| (text(line, "protocol"), text(line, "address"), port(line))).collect();
+    told.sort();
+    Ok(told)
 }
 
 /// Waits for so many lines, and the last one of them.
@@ -188,5 +217,94 @@ fn a_direct_connection_is_a_line_with_the_bytes_of_its_frames() -> Result<()> {
     left.sort_by_key(ToString::to_string);
     ensure!(left == ["tcp", "udp"], "{left:?}");
     drop(open);
+    Ok(())
+}
+
+#[test]
+fn what_came_in_is_no_line_though_the_lists_allow_its_peer() -> Result<()> {
+    let stage = direct("camein", "")?;
+    let _servers = (stage.a.nginx()?, stage.a.udp_echo(9000)?);
+    let internet = stage.world.internet();
+    for address in [IpAddr::from(stage.a.v4), stage.a.v6.into()] {
+        ensure!(http(address).gets_through(internet, true)?, "{address}");
+        ensure!(udp(address).gets_through(internet, true)?, "{address}");
+    }
+    // One that goes on when the sandbox ends, too.
+    let open = Talk::connect(internet, stage.a.v4.into(), 80)?;
+    // What the sandbox opens to the same peers is told.
+    let mut wanted = Vec::new();
+    for address in [IpAddr::from(WEB), WEB6.into()] {
+        ensure!(http(address).gets_through(&stage.a, true)?, "{address}");
+        ensure!(udp(address).gets_through(&stage.a, true)?, "{address}");
+        wanted.extend([("tcp".to_owned(), address.to_string(), 80), ("udp".to_owned(), address.to_string(), 9000)]);
+    }
+    wanted.sort();
+    let told = told_at_the_end(&stage, wanted.len())?;
+    ensure!(told == wanted, "{told:?}, not {wanted:?}");
+    drop(open);
+    Ok(())
+}
+
+#[test]
+fn a_reset_ends_a_direct_connection_and_datagrams_count_with_their_headers() -> Result<()> {
+    const PAYLOAD: usize = 100;
+    let stage = direct("resets", "")?;
+    for (number, address) in [IpAddr::from(WEB), WEB6.into()].into_iter().enumerate() {
+        let to = SocketAddr::new(address, 80);
+        let socket = stage.a.within(|| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            socket.connect_timeout(&to.into(), SOON)?;
+            socket.set_linger(Some(Duration::ZERO))?;
+            Ok(socket)
+        })??;
+        ensure!(lines(&stage).len() == number, "it goes on: {:?}", lines(&stage));
+        drop(socket);
+        let line = line(&stage, number + 1)?;
+        ensure!(line["address"] == address.to_string() && line["protocol"] == "tcp", "{line}");
+    }
+
+    for address in [IpAddr::from(WEB), WEB6.into()] {
+        let echoed = stage.a.within(|| -> io::Result<usize> {
+            let any: IpAddr =
+                if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0))?;
+            socket.set_read_timeout(Some(SOON))?;
+            socket.connect((address, 9000))?;
+            socket.send(&[7; PAYLOAD])?;
+            socket.recv(&mut [0; 2 * PAYLOAD])
+        })??;
+        ensure!(echoed == PAYLOAD, "{echoed}");
+    }
+    let told = told_at_the_end(&stage, 4)?;
+    ensure!(told.len() == 4, "{told:?}");
+    for (address, headers) in [(IpAddr::from(WEB), 14 + 20 + 8), (WEB6.into(), 14 + 40 + 8)] {
+        let is = |line: &&Value| line["protocol"] == "udp" && line["address"] == address.to_string();
+        let lines = lines(&stage);
+        let line = lines.iter().find(is).with_context(|| format!("none of {address}: {lines:?}"))?;
+        ensure!(line["sentBytes"] == PAYLOAD + headers && line["receivedBytes"] == PAYLOAD + headers, "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_account_that_is_full_denies_nothing_and_tells_how_many_it_lost() -> Result<()> {
+    let stage = direct("fullaccount", "")?;
+    let before = Talk::connect(&stage.a, WEB.into(), 80)?;
+    // Each port is a connection of its own: more than all that have room.
+    let most = usize::try_from(CONNECTIONS)?;
+    let sent = stage.a.within(|| -> io::Result<usize> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let to = [WEB, WEB_NEIGHBOUR].into_iter().flat_map(|address| (10_000..45_000).map(move |port| (address, port)));
+        // That nobody listens there is told by the next call.
+        Ok(to.filter(|to| socket.send_to(b"x", *to).is_ok() || socket.send_to(b"x", *to).is_ok()).count())
+    })??;
+    ensure!(sent > most, "{sent}");
+    ensure!(http(WEB).gets_through(&stage.a, true)?, "the account is full: {:?}", stage.daemon.status("a")?.counters);
+    ensure!(udp(WEB6).gets_through(&stage.a, true)?);
+    drop(before);
+    ensure!(wait_until(2 * SOON, || lost(&stage) > 0), "{}", stage.daemon.log());
+    // One that had room, the connection of before; and what was asked last had none.
+    let least = u64::try_from(sent - most)?;
+    ensure!(lost(&stage) >= least, "{} of {sent}", lost(&stage));
     Ok(())
 }
