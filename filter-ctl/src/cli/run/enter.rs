@@ -1,33 +1,20 @@
 //! Goes into the sandbox and becomes the command: a process of its own, which has nothing open but what the command is to have.
 
+use super::confine;
 use super::keeper::Ready;
 use super::place::Place;
 use crate::cli::output::{self, Output};
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::thread::{
-    CapabilitySet, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-
-/// What leads out of a namespace: other namespaces, other processes, the kernel itself.
-const OUT_OF_A_NAMESPACE: [CapabilitySet; 5] = [
-    CapabilitySet::SYS_ADMIN,
-    CapabilitySet::SYS_PTRACE,
-    CapabilitySet::SYS_MODULE,
-    CapabilitySet::BPF,
-    CapabilitySet::PERFMON,
-];
-/// What leads around the hooks of a cgroup besides: packet sockets, and devices.
-const AROUND_A_CGROUP: [CapabilitySet; 2] = [CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN];
 
 /// Where to go, and with what.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,12 +55,19 @@ pub(in crate::cli) fn run(entry: &str, command: &[OsString], output: &mut Output
 fn enter(entry: &Entry) -> io::Result<()> {
     match &entry.place {
         Place::Cgroup { path, .. } => {
-            fs::write(path.join("cgroup.procs"), "0").map_err(|error| told(path, &error))?;
+            // Opened while it may be written, used when nothing is left that the daemon would warn of.
+            let members = path.join("cgroup.procs");
+            let mut members = File::options().write(true).open(&members).map_err(|error| told(&members, &error))?;
             own_mounts()?;
             // Who may write there could leave.
             for place in cgroup_mounts()? {
                 mount_again(&place, MsFlags::MS_RDONLY)?;
             }
+            name_resolvers(entry)?;
+            if !entry.keeps_capabilities {
+                confine::to_cgroup()?;
+            }
+            members.write_all(b"0").map_err(|error| told(path, &error))
         }
         Place::Netns { id } => {
             // What the daemon has mounted may not be seen from here.
@@ -81,14 +75,10 @@ fn enter(entry: &Entry) -> io::Result<()> {
             let namespace = File::open(&path).map_err(|error| told(&path, &error))?;
             setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| told(&path, &errno.into()))?;
             own_mounts()?;
+            name_resolvers(entry)?;
+            if entry.keeps_capabilities { Ok(()) } else { confine::to_namespace() }
         }
     }
-    name_resolvers(entry)?;
-    if !entry.keeps_capabilities {
-        let around = AROUND_A_CGROUP.iter().filter(|_| matches!(entry.place, Place::Cgroup { .. }));
-        lose(&OUT_OF_A_NAMESPACE.iter().chain(around).copied().collect::<Vec<_>>())?;
-    }
-    Ok(())
 }
 
 /// What is mounted from now on is seen here alone; what the host mounts is still seen.
@@ -121,34 +111,16 @@ fn name_resolvers(entry: &Entry) -> io::Result<()> {
         other => other?,
     };
     let text: String = entry.nameservers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    // A file system of its own, so that nothing of it stays.
-    let own = Path::new("/run/sandbox-filter-run/mount");
-    fs::create_dir_all(own)?;
+    // A file system of its own, mounted where only this process sees it and for as long as it takes: nothing of it stays.
+    let own = Path::new("/tmp");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let failed = |path: &Path, errno: Errno| told(path, &errno.into());
     mount(Some("tmpfs"), own, Some("tmpfs"), flags, Some("size=64k,mode=0755")).map_err(|errno| failed(own, errno))?;
     let file = own.join("resolv.conf");
     fs::write(&file, text)?;
-    mount(Some(&file), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|errno| failed(&target, errno))
-}
-
-/// Gives capabilities up for good.
-fn lose(these: &[CapabilitySet]) -> io::Result<()> {
-    for one in these {
-        // A kernel that does not know one has nothing to take away.
-        match remove_capability_from_bounding_set(*one) {
-            Err(error) if error != rustix::io::Errno::INVAL => return Err(error.into()),
-            _ => {}
-        }
-    }
-    clear_ambient_capability_set()?;
-    let mut sets = capabilities(None)?;
-    for one in these {
-        sets.effective.remove(*one);
-        sets.permitted.remove(*one);
-        sets.inheritable.remove(*one);
-    }
-    Ok(set_capabilities(None, sets)?)
+    mount(Some(&file), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(|errno| failed(&target, errno))?;
+    umount2(own, MntFlags::MNT_DETACH).map_err(|errno| failed(own, errno))
 }
 
 fn told(path: &Path, error: &io::Error) -> io::Error {

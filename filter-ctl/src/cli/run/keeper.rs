@@ -1,8 +1,9 @@
-//! Takes everything away once `run` has ended, however that was: a process of its own, told by a pipe whose other end `run` has.
+//! Makes the sandbox, and takes everything away once `run` has ended, however that was: a process of its own, told by a pipe whose other end `run` has. What is being made when
+//! `run` is killed is finished first: what is not there yet could not be taken away.
 
 use super::controller::{Controller, why_no_namespaces};
 use super::failure;
-use super::place::Place;
+use super::place::{self, Place};
 use crate::api::Health;
 use crate::cli::client::Client;
 use crate::cli::error::Failure;
@@ -10,7 +11,6 @@ use crate::cli::output::Output;
 use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::cell::RefCell;
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -47,30 +47,35 @@ enum Said {
 struct Asked {
     place: Place,
     socket: PathBuf,
+    learns: bool,
 }
 
 /// The keeper, as `run` has it.
 pub(super) struct Keeper {
     child: Child,
-    words: RefCell<BufReader<ChildStdout>>,
+    words: BufReader<ChildStdout>,
 }
 
-/// Starts it.
-pub(super) fn start(place: &Place, socket: &Path) -> Result<Keeper, Failure> {
-    let asked = Asked { place: place.clone(), socket: socket.to_owned() };
+/// Starts it. The network configuration, which may be long or have secrets, goes by the pipe.
+pub(super) fn start(place: &Place, socket: &Path, network: &Value, learns: bool) -> Result<Keeper, Failure> {
+    let asked = Asked { place: place.clone(), socket: socket.to_owned(), learns };
     let text = serde_json::to_string(&asked).map_err(io::Error::from)?;
     let mut command = Command::new(env::current_exe()?);
     command.arg("run-keep").arg(text).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn()?;
     let words = child.stdout.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-    Ok(Keeper { child, words: RefCell::new(BufReader::new(words)) })
+    if let Some(pipe) = &mut child.stdin {
+        // One that has ended says why.
+        writeln!(pipe, "{network}").ok();
+    }
+    Ok(Keeper { child, words: BufReader::new(words) })
 }
 
 impl Keeper {
-    /// Waits until it is ready.
-    pub(super) fn ready(&self) -> Result<Ready, Failure> {
+    /// Waits until it is ready, and the sandbox made.
+    pub(super) fn ready(&mut self) -> Result<Ready, Failure> {
         let mut line = String::new();
-        self.words.borrow_mut().read_line(&mut line)?;
+        self.words.read_line(&mut line)?;
         match serde_json::from_str(&line) {
             Ok(Said::Ready(ready)) => Ok(ready),
             Ok(Said::Failed(reply)) => Err(Failure::refused(reply)),
@@ -89,26 +94,27 @@ impl Keeper {
 
 /// Keeps a place until the other end of standard input is closed.
 pub(in crate::cli) async fn run(asked: &str, output: &mut Output) -> Result<ExitCode, Failure> {
-    let Asked { place, socket } = serde_json::from_str(asked).map_err(io::Error::from)?;
+    let Asked { place, socket, learns } = serde_json::from_str(asked).map_err(io::Error::from)?;
     // What a terminal sends is not for it; nor is anything else that would end it.
     setsid().map_err(io::Error::from)?;
     let _unheard = super::signals::Signals::new()?;
-    let controller = match begin(&place, &socket) {
+    let controller = match begin(&place, &socket, learns) {
         Ok(controller) => controller,
         Err(failure) => {
             say(&Said::Failed(failure.reply()))?;
-            return Ok(ExitCode::FAILURE);
+            return Ok(ExitCode::SUCCESS);
         }
     };
     let Controller { socket, nameservers, connections, .. } = &controller;
     let (socket, nameservers, connections) = (socket.clone(), nameservers.clone(), connections.clone());
     let client = Client::new(socket.clone());
-    let said = match client.get::<Health>("/v1/health").await {
-        Ok(Health { pid: daemon, .. }) => say(&Said::Ready(Ready { socket, daemon, nameservers, connections })),
+    let mut pipe = BufReader::new(io::stdin());
+    let said = match make(&client, &place, &mut pipe).await {
+        Ok(daemon) => say(&Said::Ready(Ready { socket, daemon, nameservers, connections })),
         Err(failure) => say(&Said::Failed(failure.reply())),
     };
     if said.is_ok() {
-        io::stdin().read_to_end(&mut Vec::new())?;
+        pipe.read_to_end(&mut Vec::new()).ok();
     }
     let taken = take_away(&place, &client).await;
     let left = controller.leave();
@@ -119,8 +125,22 @@ pub(in crate::cli) async fn run(asked: &str, output: &mut Output) -> Result<Exit
     }))
 }
 
-fn begin(place: &Place, socket: &Path) -> Result<Controller, Failure> {
+/// Makes the sandbox; returns the daemon's process.
+async fn make(client: &Client, place: &Place, pipe: &mut impl BufRead) -> Result<u32, Failure> {
+    let mut line = String::new();
+    pipe.read_line(&mut line)?;
+    let network = serde_json::from_str(&line).map_err(io::Error::from)?;
+    let Health { pid, .. } = client.get("/v1/health").await?;
+    place::make(client, place, &network).await?;
+    Ok(pid)
+}
+
+fn begin(place: &Place, socket: &Path, learns: bool) -> Result<Controller, Failure> {
     let controller = Controller::find(socket)?;
+    if learns && controller.connections.is_none() {
+        let hint = "stop the daemon for that: run starts one of its own";
+        return Err(failure("what a daemon of the host lets pass is not known here", Some(hint)));
+    }
     if let (Place::Netns { .. }, Some(_), Some(why)) = (place, &controller.connections, why_no_namespaces()) {
         controller.leave()?;
         return Err(why);

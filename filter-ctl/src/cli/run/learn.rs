@@ -30,8 +30,7 @@ struct Connection {
 /// Ends the sandbox's connections, so that all of them are told, and writes the policy.
 pub(super) async fn learn(client: &Client, place: &Place, ready: &Ready) -> Result<String, Failure> {
     let Some(log) = &ready.connections else {
-        let hint = "stop the daemon for that: run starts one of its own";
-        return Err(failure("what a daemon of the host has let pass is not known here", Some(hint)));
+        return Err(failure("the daemon has no log of connections", None));
     };
     match place {
         Place::Cgroup { id, .. } => client.post::<Value>(&format!("/v1/sandboxes/{id}/detach"), &()).await?,

@@ -1,10 +1,11 @@
 //! `run`: one command in a sandbox of its own.
 //!
-//! Three processes besides the command: this one asks for the sandbox, waits for the command and reports; the *keeper* ([`keeper`]) takes
+//! Three processes besides the command: this one waits for the command and reports; the *keeper* ([`keeper`]) makes the sandbox, and takes
 //! everything away when this one has ended, however that was; and, where no daemon runs, a daemon that all such commands of the host share
 //! ([`controller`]). The command itself begins as [`enter`], which goes into the sandbox and becomes it.
 
 pub(super) mod arguments;
+mod confine;
 mod controller;
 pub(super) mod enter;
 pub(super) mod keeper;
@@ -15,14 +16,11 @@ mod report;
 mod signals;
 
 use super::{client::Client, error::Failure, output::Output};
-use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
 use arguments::Run;
 use enter::Entry;
-use filter_policy::Document;
-use filter_policy::document::{Addresses, Attach};
 use nix::unistd::geteuid;
 use place::Place;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::env;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -36,65 +34,34 @@ pub(super) async fn run(socket: &Path, run: Run, output: &mut Output) -> Result<
     if !geteuid().is_root() {
         return Err(failure("run makes a sandbox, which only root may", Some("put sudo in front")));
     }
-    let network = policy::network(&run)?;
+    let network = policy::network(&run, output)?;
+    let report_file = report::file(&run)?;
     let place = Place::new(run.cgroup)?;
-    let keeper = keeper::start(&place, socket)?;
-    let ready = keeper.ready()?;
-    let client = Client::new(ready.socket.clone());
-    let made = make(&client, &place, &network).await;
-    let ran = match made {
-        Ok(()) => carry_out(&client, &run, &place, &network, &ready).await,
+    let mut keeper = keeper::start(&place, socket, &network, run.learn)?;
+    let ran = match keeper.ready() {
+        Ok(ready) => carry_out(&run, &place, &network, &ready).await,
         Err(error) => Err(error),
     };
     // Whatever came of it.
     keeper.end(output);
     let (status, report) = ran?;
-    report.write(&run, output)?;
+    report.write(report_file, output)?;
     Ok(ExitCode::from(code(status)))
 }
 
 async fn carry_out(
-    client: &Client,
     run: &Run,
     place: &Place,
     network: &Value,
     ready: &keeper::Ready,
 ) -> Result<(ExitStatus, report::Report), Failure> {
+    let client = Client::new(ready.socket.clone());
     let began = Instant::now();
     let status = execute(run, place, ready).await?;
     let duration = began.elapsed();
     let denials = client.get(&format!("/v1/sandboxes/{}/denials", place.id())).await?;
-    let learnt = if run.learn { Some(learn::learn(client, place, ready).await?) } else { None };
+    let learnt = if run.learn { Some(learn::learn(&client, place, ready).await?) } else { None };
     Ok((status, report::Report { status, duration, network: network.clone(), denials, learnt }))
-}
-
-/// Makes the sandbox.
-async fn make(client: &Client, place: &Place, network: &Value) -> Result<(), Failure> {
-    match place {
-        Place::Cgroup { id, path } => {
-            place::make_cgroup(path)?;
-            let network = serde_json::from_value(network.clone()).map_err(io::Error::from)?;
-            let document = Document {
-                version: 1,
-                id: id.clone(),
-                name: None,
-                attach: Attach { cgroup: Some(path.display().to_string()), ..Attach::default() },
-                addresses: Addresses::Any,
-                mac: None,
-                gateway: Vec::new(),
-                dhcp: false,
-                inbound_from: Vec::new(),
-                on_deny: filter_policy::document::OnDeny::default(),
-                network,
-            };
-            let request = ApplyRequest { documents: vec![ApplyDocument { document, lines: None }], dry_run: false };
-            client.post::<ApplyReply>("/v1/apply", &request).await.map(drop)
-        }
-        Place::Netns { id } => {
-            let body = json!({ "sandboxID": id, "templateID": "base", "timeout": 86_400 * 365, "network": network });
-            client.post::<Value>("/v2/sandboxes", &body).await.map(drop)
-        }
-    }
 }
 
 /// Runs the command to its end.

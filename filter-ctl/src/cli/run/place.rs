@@ -1,10 +1,16 @@
 //! Where the command runs.
 
 use super::{about, failure};
+use crate::api::{ApplyDocument, ApplyReply, ApplyRequest};
+use crate::cli::client::Client;
 use crate::cli::error::Failure;
+use filter_policy::Document;
+use filter_policy::document::{Addresses, Attach, OnDeny};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,7 +44,31 @@ impl Place {
     }
 }
 
-/// Makes a cgroup that is not there yet.
-pub(super) fn make_cgroup(path: &Path) -> Result<(), Failure> {
-    fs::create_dir(path).map_err(about(path))
+/// Makes the sandbox.
+pub(super) async fn make(client: &Client, place: &Place, network: &Value) -> Result<(), Failure> {
+    match place {
+        Place::Cgroup { id, path } => {
+            fs::create_dir(path).map_err(about(path))?;
+            let network = serde_json::from_value(network.clone()).map_err(io::Error::from)?;
+            let document = Document {
+                version: 1,
+                id: id.clone(),
+                name: None,
+                attach: Attach { cgroup: Some(path.display().to_string()), ..Attach::default() },
+                addresses: Addresses::Any,
+                mac: None,
+                gateway: Vec::new(),
+                dhcp: false,
+                inbound_from: Vec::new(),
+                on_deny: OnDeny::default(),
+                network,
+            };
+            let request = ApplyRequest { documents: vec![ApplyDocument { document, lines: None }], dry_run: false };
+            client.post::<ApplyReply>("/v1/apply", &request).await.map(drop)
+        }
+        Place::Netns { id } => {
+            let body = json!({ "sandboxID": id, "templateID": "base", "timeout": 86_400 * 365, "network": network });
+            client.post::<Value>("/v2/sandboxes", &body).await.map(drop)
+        }
+    }
 }

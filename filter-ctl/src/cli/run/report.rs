@@ -7,7 +7,8 @@ use crate::cli::error::Failure;
 use crate::cli::output::{DIM, Output, paint};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -38,12 +39,17 @@ struct Wanted {
     entry: Option<String>,
 }
 
+/// The file to be written, if one is: made before the command runs, so that no run is in vain.
+pub(super) fn file(run: &Run) -> Result<Option<File>, Failure> {
+    run.report.as_ref().map(|path| File::create(path).map_err(about(path))).transpose()
+}
+
 impl Report {
     /// Tells people of it, and whoever reads the file.
-    pub(super) fn write(&self, run: &Run, output: &mut Output) -> Result<(), Failure> {
-        if let Some(path) = &run.report {
-            let text = serde_json::to_string_pretty(&self.json()).map_err(std::io::Error::from)?;
-            fs::write(path, text + "\n").map_err(about(path))?;
+    pub(super) fn write(&self, file: Option<File>, output: &mut Output) -> Result<(), Failure> {
+        if let Some(mut file) = file {
+            let text = serde_json::to_string_pretty(&self.json()).map_err(io::Error::from)?;
+            file.write_all((text + "\n").as_bytes())?;
         }
         if let Some(policy) = &self.learnt {
             return output.text(policy);

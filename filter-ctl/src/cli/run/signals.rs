@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
+use std::fs::File;
 use std::io;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
@@ -45,8 +46,9 @@ impl Signals {
 
 /// Passes a signal on, unless the command has it already.
 pub(super) fn pass_on(child: &Child, signal: Signal) {
-    let is_foreground = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
-    if is_foreground && FROM_TERMINALS.contains(&signal) {
+    // Standard input may be a file or a pipe.
+    let in_foreground = |terminal: File| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp());
+    if File::open("/dev/tty").is_ok_and(in_foreground) && FROM_TERMINALS.contains(&signal) {
         return;
     }
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {

@@ -10,20 +10,20 @@ use test_world::internet::{WEB, WEB_NEIGHBOUR};
 use test_world::{Node, Output, Process, wait_until};
 
 /// How long a command and all around it may take: mostly the start of a daemon, among many.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The ways of having a sandbox.
-const MODES: [&[&str]; 2] = [&["--cgroup"], &[]];
+pub(crate) const MODES: [&[&str]; 2] = [&["--cgroup"], &[]];
 
 /// A host without a daemon, whose commands can be run in namespaces of their own.
-fn stage(name: &str) -> Result<Stage> {
+pub(crate) fn stage(name: &str) -> Result<Stage> {
     let mut stage = Stage::with(name, &Setup::default())?;
     stage.daemon.stop()?;
     Ok(stage)
 }
 
 /// The words that run a command with the options of a mode, where names are resolved by [`RESOLVER`].
-fn words(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Vec<String>> {
+pub(crate) fn words(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Vec<String>> {
     let resolvers = stage.world.dir().join("resolv.conf");
     fs::write(&resolvers, format!("nameserver {RESOLVER}\n"))?;
     let script = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", resolvers.display());
@@ -33,18 +33,18 @@ fn words(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Re
     Ok(all.into_iter().map(str::to_owned).collect())
 }
 
-fn run(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Output> {
+pub(crate) fn run(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Output> {
     let words = words(stage, mode, options, command)?;
     stage.world.host().run_within(LIMIT, &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn start(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Process> {
+pub(crate) fn start(stage: &Stage, mode: &[&str], options: &[&str], command: &[&str]) -> Result<Process> {
     let words = words(stage, mode, options, command)?;
     stage.world.host().spawn(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// What is left of sandboxes of commands in the namespace of a node.
-fn left(node: &Node) -> Result<Vec<PathBuf>> {
+pub(crate) fn left(node: &Node) -> Result<Vec<PathBuf>> {
     let inode = node.within(|| fs::read_link("/proc/thread-self/ns/net"))??;
     let inode = inode.display().to_string().replace(|c: char| !c.is_ascii_digit(), "");
     let directories =
@@ -54,7 +54,7 @@ fn left(node: &Node) -> Result<Vec<PathBuf>> {
     Ok(directories.into_iter().map(PathBuf::from).filter(|path| path.exists()).chain(devices).collect())
 }
 
-fn nothing_is_left(stage: &Stage) -> Result<()> {
+pub(crate) fn nothing_is_left(stage: &Stage) -> Result<()> {
     let host = stage.world.host();
     ensure!(wait_until(LIMIT, || left(host).is_ok_and(|left| left.is_empty())), "{:?}", left(host)?);
     Ok(())
