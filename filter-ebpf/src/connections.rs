@@ -1,9 +1,9 @@
 //! Connections that go straight out, accounted where somebody wants them told.
 
+use crate::atomic::add;
 use crate::flows::{self, Way};
 use crate::maps::{CONNECTIONS, CONNECTIONS_LOST};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use core::arch::asm;
 use filter_core::abi::{ConnectionEnd, ConnectionKey, ConnectionValue, SandboxConfig, SandboxFlags};
 use filter_core::packet::Flow;
 use filter_core::{Verdict, outbound_key};
@@ -96,18 +96,6 @@ extern "C" fn note(flow: *const Flow, attachment: u64, way: u32, packet: u64, ge
 #[inline(always)]
 fn came_in(flow: &Flow, slot: u32) -> Option<u32> {
     flows::state(slot, &outbound_key(flow)?)
-}
-
-/// Adds to what other CPUs may add to as well. The target has no such operation in the language.
-///
-/// # Safety
-/// It must lead to a word of a map's element.
-#[inline(always)]
-unsafe fn add(to: *mut u64, amount: u64) {
-    // SAFETY: as the caller's.
-    unsafe {
-        asm!("lock *(u64 *)({to} + 0) += {amount}", to = in(reg) to, amount = in(reg) amount, options(nostack, preserves_flags));
-    }
 }
 
 #[inline(always)]

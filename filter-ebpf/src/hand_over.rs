@@ -8,7 +8,7 @@
 
 use crate::maps::LISTENERS;
 use crate::time_wait;
-use crate::tuple::Tuple;
+use crate::tuple::{CURRENT_NETNS, Tuple, size};
 use crate::{DROP, NEXT};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::helpers::{
@@ -21,12 +21,6 @@ use filter_core::packet::{Flow, tcp_flags};
 
 /// `TCP_LISTEN`: a socket that is no connection.
 const LISTEN: u32 = 10;
-/// An IPv4 and an IPv6 tuple in bytes.
-const V4: u32 = 12;
-const V6: u32 = 36;
-
-/// The namespace of the packet's device.
-const CURRENT_NETNS: u64 = -1_i64 as u64;
 
 /// What becomes of the packet; [`DROP`] when nobody takes it, which is as it was then.
 #[unsafe(no_mangle)]
@@ -133,7 +127,7 @@ fn carry(skb: *mut __sk_buff, flow: &Flow, slot: u32) -> bool {
 /// among them (`TCP_TIME_WAIT`): the listener could open no other beside it (Linux 6.10), and the kernel ends it for a new one ([`time_wait`]).
 #[inline(always)]
 fn lookup(skb: *mut __sk_buff, flow: &Flow, tuple: &Tuple) -> *mut bpf_sock {
-    let size = if flow.source.is_v4() { V4 } else { V6 };
+    let size = size(flow.source.is_v4());
     // SAFETY: the tuple is as long as told.
     let socket =
         unsafe { bpf_skc_lookup_tcp(skb.cast(), (&raw const tuple.0).cast_mut().cast(), size, CURRENT_NETNS, 0) };

@@ -8,6 +8,15 @@ use filter_core::packet::Flow;
 #[repr(C, align(8))]
 pub struct Tuple(pub [u32; 9]);
 
+/// The namespace of what a program is about: its packet's device, or its socket.
+pub const CURRENT_NETNS: u64 = -1_i64 as u64;
+
+/// How long the tuple of a family is, in bytes.
+#[inline(always)]
+pub fn size(is_v4: bool) -> u32 {
+    if is_v4 { 12 } else { 36 }
+}
+
 impl Tuple {
     /// Of a packet.
     #[inline(always)]

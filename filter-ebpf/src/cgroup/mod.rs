@@ -9,11 +9,11 @@ mod packets;
 mod sockets;
 mod walk;
 
+use crate::atomic::add;
 use crate::emit;
 #[expect(deprecated, reason = "what is newer is of Linux 6.2")]
 use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::macros::btf_map;
-use core::arch::asm;
 use filter_core::Reason;
 use filter_core::abi::{self, CgroupEntry, Counter, Sandbox, SocketTag};
 
@@ -43,9 +43,7 @@ impl Attached {
         }
         Some(Attached { entry, sandbox: crate::maps::sandbox(entry.slot)? })
     }
-}
 
-impl Attached {
     /// What tells its sockets from others.
     #[inline(always)]
     pub fn tag(&self) -> SocketTag {
@@ -81,15 +79,5 @@ fn count(slot: u32, packets: u32, bytes: Counter, length: u32) {
             add(packets, 1);
         }
         add(&raw mut (*rows).0[bytes as usize], u64::from(length));
-    }
-}
-
-/// # Safety
-/// It must lead to a word of a map's element.
-#[inline(always)]
-unsafe fn add(to: *mut u64, amount: u64) {
-    // SAFETY: as the caller's.
-    unsafe {
-        asm!("lock *(u64 *)({to} + 0) += {amount}", to = in(reg) to, amount = in(reg) amount, options(nostack, preserves_flags));
     }
 }

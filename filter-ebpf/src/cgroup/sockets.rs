@@ -4,7 +4,7 @@
 //! One that was made before the cgroup was a sandbox has no tag, and is nobody's here.
 
 use super::{ALLOW, Attached, REFUSE};
-use crate::tuple::{Tuple, ports};
+use crate::tuple::{CURRENT_NETNS, Tuple, ports, size};
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_addr};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
@@ -15,12 +15,6 @@ use core::ptr::null_mut;
 use filter_core::Address;
 use filter_core::abi::SocketTag;
 use filter_core::packet::protocol;
-
-/// The namespace of the socket.
-const CURRENT_NETNS: u64 = -1_i64 as u64;
-/// An IPv4 and an IPv6 tuple in bytes.
-const V4: u32 = 12;
-const V6: u32 = 36;
 
 /// Whose a socket is.
 #[btf_map]
@@ -51,12 +45,13 @@ pub fn is_own(to: *const bpf_sock_addr, address: &Address, port: u16, kind: u8, 
     let word =
         |at: usize| u32::from_ne_bytes([octets[4 * at], octets[4 * at + 1], octets[4 * at + 2], octets[4 * at + 3]]);
     // From loopback, by a port that nobody has.
-    let (mut tuple, size) = if address.is_v4() {
-        (Tuple::v4(word(3), word(3), ports(0, port)), V4)
+    let mut tuple = if address.is_v4() {
+        Tuple::v4(word(3), word(3), ports(0, port))
     } else {
         let all = [word(0), word(1), word(2), word(3)];
-        (Tuple::v6(all, all, ports(0, port)), V6)
+        Tuple::v6(all, all, ports(0, port))
     };
+    let size = size(address.is_v4());
     let (ctx, tuple) = (to.cast_mut().cast(), (&raw mut tuple.0).cast());
     // SAFETY: the tuple is as long as told; a socket that was found is let go of.
     unsafe {

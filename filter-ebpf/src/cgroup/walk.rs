@@ -4,18 +4,12 @@ use super::Attached;
 use crate::frame::Frame;
 use crate::steps;
 use crate::tables::Walk;
-use crate::tuple::Tuple;
+use crate::tuple::{CURRENT_NETNS, Tuple, size};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release};
 use filter_core::abi::{CgroupEntry, FlowKey, LivingValue, PolicyValue, SandboxConfig};
 use filter_core::packet::{self, Flow, Source, protocol};
 use filter_core::{Address, Far, FlowChange, Reason, Remote, Steps, Tables, Verdict};
-
-/// An IPv4 and an IPv6 tuple in bytes.
-const V4: u32 = 12;
-const V6: u32 = 36;
-/// The namespace of the packet's device.
-const CURRENT_NETNS: u64 = -1_i64 as u64;
 
 /// A walk, and what it needs besides: memory for the packet that an error quotes.
 pub struct CgroupWalk<'a> {
@@ -114,7 +108,7 @@ extern "C" fn is_among_own(skb: *mut __sk_buff, flow: *const Flow, far: u32, lev
     };
     // The far socket's own address is the second one of a tuple.
     let mut tuple = if far == Far::Destination as u32 { Tuple::of(flow) } else { Tuple::back(flow) };
-    let size = if flow.source.is_v4() { V4 } else { V6 };
+    let size = size(flow.source.is_v4());
     // SAFETY: the tuple is as long as told; a socket that was found is let go of.
     unsafe {
         let tuple = (&raw mut tuple.0).cast();
