@@ -1,11 +1,11 @@
 //! A daemon with many sandboxes, and a key of its operator.
 
 use super::client::Client;
-use crate::control::api;
 use crate::control::daemon::Daemon;
 use crate::control::many::document;
 use crate::control::yard::Yard;
 use anyhow::{Context, Result, ensure};
+use filter_ctl::api::State;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -27,13 +27,13 @@ impl World {
     pub(super) fn new(count: u32) -> Result<World> {
         let yard = Yard::new(count)?;
         let daemon = Daemon::start("api", &yard.netns, &format!("api: {{ listen: \"{LISTEN}\" }}\n"))?;
-        let socket = daemon.socket();
+        let local = daemon.local();
         for first in (0..count).step_by(AT_ONCE as usize) {
             let documents: Vec<Value> = (first..(first + AT_ONCE).min(count)).map(|at| document(at, 0)).collect();
-            api::apply(&socket, &documents)?;
+            local.apply(&documents)?;
         }
-        let made = api::ask(&socket, "POST", "/v1/keys", &json!({ "name": "bench", "operator": true }).to_string())?;
-        let made: Value = serde_json::from_str(&made)?;
+        let asked = json!({ "name": "bench", "operator": true }).to_string();
+        let made: Value = local.done("POST", "/v1/keys", &asked)?;
         let key = made["key"].as_str().context("no key")?.to_owned();
         Ok(World { yard, daemon, count, key })
     }
@@ -46,10 +46,9 @@ impl World {
 
     /// Sandboxes that are enforced.
     pub(super) fn active(&self) -> Result<usize> {
-        let all: Value = serde_json::from_str(&api::ask(&self.daemon.socket(), "GET", "/v1/sandboxes", "")?)?;
-        let all = all.as_array().context("no list")?;
+        let all = self.daemon.local().list()?;
         ensure!(all.len() == self.count as usize, "{} of {} sandboxes are there", all.len(), self.count);
-        Ok(all.iter().filter(|one| one["state"] == "active").count())
+        Ok(all.values().filter(|one| one.state == State::Active).count())
     }
 }
 

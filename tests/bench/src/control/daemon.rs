@@ -1,6 +1,5 @@
 //! A daemon of the benchmark's own: this program under another name of its first argument.
 
-use super::api;
 use crate::private::BPFFS;
 use crate::world::Netns;
 use anyhow::{Context, Result, bail};
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, id};
 use std::thread;
 use std::time::{Duration, Instant};
+use test_scenarios::Local;
 
 /// How long it may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ impl Daemon {
 
     fn answers(&mut self) -> Result<()> {
         let started = Instant::now();
-        while !api::is_there(&self.socket()) {
+        while !self.local().is_there() {
             if self.child.try_wait()?.is_some() || started.elapsed() > START_LIMIT {
                 bail!("the daemon does not answer: {}", fs::read_to_string(self.dir.join("log"))?);
             }
@@ -69,9 +69,9 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Where it listens.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.join("socket")
+    /// A client of its socket.
+    pub(crate) fn local(&self) -> Local {
+        Local::new(&self.dir.join("socket"))
     }
 }
 

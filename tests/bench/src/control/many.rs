@@ -1,6 +1,5 @@
 //! Ten thousand sandboxes of one daemon.
 
-use super::api;
 use super::daemon::Daemon;
 use super::yard::{Yard, address};
 use crate::figure::{Estimate, Figure, Unit};
@@ -21,12 +20,12 @@ const COMPARED: usize = 5;
 pub(crate) fn measure() -> Result<Section> {
     let yard = Yard::new(SANDBOXES)?;
     let daemon = Daemon::start("many", &yard.netns, "hook: clsact\n")?;
-    let socket = daemon.socket();
+    let local = daemon.local();
     let mut times = Vec::new();
     for first in (0..SANDBOXES).step_by(AT_ONCE as usize) {
         let documents: Vec<Value> = (first..first + AT_ONCE).map(|at| document(at, 0)).collect();
         let started = Instant::now();
-        let reply = api::apply(&socket, &documents)?;
+        let reply = local.apply(&documents)?;
         times.push(started.elapsed().as_nanos() as f64 / f64::from(AT_ONCE));
         ensure!(reply.results.iter().all(|applied| applied.change == Change::Created), "not created");
     }

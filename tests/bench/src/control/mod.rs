@@ -1,6 +1,5 @@
 //! What updates, memory and many sandboxes cost.
 
-pub(crate) mod api;
 pub(crate) mod daemon;
 mod freeing;
 pub(crate) mod lists;

@@ -1,16 +1,16 @@
 //! Updates of many sandboxes at the same time.
 
 use super::yard::Yard;
-use super::{api, daemon::Daemon, many::document};
+use super::{daemon::Daemon, many::document};
 use crate::figure::{Estimate, Figure, Unit};
 use crate::report::Section;
 use crate::stats::{Series, estimate};
 use anyhow::{Context, Result, ensure};
 use filter_ctl::api::Change;
-use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
+use test_scenarios::Local;
 
 /// Sandboxes that are updated.
 const SANDBOXES: u32 = 500;
@@ -22,18 +22,18 @@ const STORMS: u32 = 5;
 pub(super) fn measure() -> Result<Section> {
     let yard = Yard::new(SANDBOXES)?;
     let daemon = Daemon::start("storm", &yard.netns, "")?;
-    let socket = daemon.socket();
+    let local = daemon.local();
     let documents: Vec<_> = (0..SANDBOXES).map(|at| document(at, 0)).collect();
-    api::apply(&socket, &documents)?;
+    local.apply(&documents)?;
     let mut alone = Vec::new();
     for at in 0..ALONE {
         let started = Instant::now();
-        update(&socket, at, 1)?;
+        update(&local, at, 1)?;
         alone.push(started.elapsed().as_nanos() as f64);
     }
     let (mut each, mut longest) = (Vec::new(), Vec::new());
     for round in 2..2 + STORMS {
-        let (whole, one) = storm(&socket, round)?;
+        let (whole, one) = storm(&local, round)?;
         each.push(whole.as_nanos() as f64 / f64::from(SANDBOXES));
         longest.push(one.as_nanos() as f64);
     }
@@ -55,7 +55,7 @@ pub(super) fn measure() -> Result<Section> {
 }
 
 /// Updates all at the same time; how long until all have, and the longest that one took.
-fn storm(socket: &Path, round: u32) -> Result<(Duration, Duration)> {
+fn storm(local: &Local, round: u32) -> Result<(Duration, Duration)> {
     let barrier = Barrier::new(SANDBOXES as usize);
     thread::scope(|scope| {
         let one = |at| {
@@ -63,7 +63,7 @@ fn storm(socket: &Path, round: u32) -> Result<(Duration, Duration)> {
             scope.spawn(move || -> Result<(Instant, Instant)> {
                 barrier.wait();
                 let started = Instant::now();
-                update(socket, at, round)?;
+                update(local, at, round)?;
                 Ok((started, Instant::now()))
             })
         };
@@ -77,8 +77,8 @@ fn storm(socket: &Path, round: u32) -> Result<(Duration, Duration)> {
     })
 }
 
-fn update(socket: &Path, at: u32, round: u32) -> Result<()> {
-    let reply = api::apply(socket, &[document(at, round)])?;
+fn update(local: &Local, at: u32, round: u32) -> Result<()> {
+    let reply = local.apply(&[document(at, round)])?;
     ensure!(reply.results.iter().all(|applied| applied.change == Change::Updated), "not updated: {reply:?}");
     Ok(())
 }

@@ -6,7 +6,6 @@ use super::hello::hello;
 use super::load::Aim;
 use super::peers::{PEERS, Running, on_cpu};
 use super::server::{PORT, Server};
-use crate::control::api;
 use crate::control::daemon::Daemon;
 use crate::world::{Client, LANES, Netns, SOMEBODY, World};
 use anyhow::{Context, Result, ensure};
@@ -76,7 +75,7 @@ impl Place {
             "addresses": [LANES[0].client],
             "network": { "denyOut": ["0.0.0.0/0"], "allowOut": [NAME] },
         });
-        let reply = api::apply(&daemon.socket(), &[document])?;
+        let reply = daemon.local().apply(&[document])?;
         ensure!(reply.results.iter().all(|applied| applied.change == Change::Created), "{:?}", reply.results);
         let sidecar = child_of(daemon.pid()).context("the daemon has no sidecar")?;
         let alone = Alone::start(&world.router, cpu, RESOLVER.into())?;

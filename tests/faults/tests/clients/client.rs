@@ -1,11 +1,11 @@
 //! A client that asks for one thing after the other, and remembers what was acknowledged and what was not.
 
-use crate::local::Local;
 use crate::random::Random;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 use test_api::{PORT, Reply, Request, at};
+use test_scenarios::Local;
 use test_world::internet::{WEB, WEB_ELSEWHERE, WEB_NEIGHBOUR};
 use test_world::{Node, Sandbox};
 

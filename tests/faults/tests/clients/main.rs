@@ -14,7 +14,6 @@
 mod client;
 mod exec;
 mod kills;
-mod local;
 mod random;
 mod stage;
 mod together;

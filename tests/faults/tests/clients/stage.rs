@@ -1,7 +1,6 @@
 //! A daemon that makes sandboxes, several clients, and what must be true after it has died.
 
 use crate::client::{ALLOWED, Client, Doing, Kind, Known, now, policy_of};
-use crate::local::Local;
 use anyhow::{Context, Result, bail, ensure};
 use filter_ctl::api::State;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use test_api::{Open, Request};
 use test_faults::{FAIL_POINT, slots, with_fail_points};
-use test_scenarios::{Daemon, Ended, Stage as Scene};
+use test_scenarios::{Daemon, Ended, Local, Stage as Scene};
 use test_world::{Node, World, poll};
 
 /// How long something that must happen may take.

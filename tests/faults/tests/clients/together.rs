@@ -2,7 +2,6 @@
 //! force when it was acknowledged.
 
 use crate::kills::number;
-use crate::local::Local;
 use crate::random::Random;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use test_api::{EXAMPLE, Open, Provided};
 use test_faults::slots;
-use test_scenarios::{NOWHERE, get_named};
+use test_scenarios::{Local, NOWHERE, get_named};
 use test_world::Node;
 use test_world::internet::{WEB, WEB_ELSEWHERE, WEB_NEIGHBOUR};
 

@@ -1,6 +1,5 @@
 //! Sandboxes that come and go, in slots and on devices that others had before them.
 
-use crate::api::Api;
 use crate::probe::Way;
 use crate::times::Times;
 use crate::{Idle, SOON, number};
@@ -9,7 +8,7 @@ use filter_ctl::api::State;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use test_faults::leaks::Scope;
-use test_scenarios::Daemon;
+use test_scenarios::{Daemon, Local};
 use test_world::{Node, World, wait_until};
 
 /// Devices that the sandboxes take turns on.
@@ -29,7 +28,7 @@ fn sandboxes_come_and_go_and_nothing_stays() -> Result<()> {
     let world = World::new("cycles")?;
     let host = world.host();
     let daemon = Daemon::start(&world, "")?;
-    let api = Api(daemon.socket());
+    let api = Local::new(daemon.socket());
     let mut turns = Turns {
         world: &world,
         api,
@@ -69,7 +68,7 @@ fn sandboxes_come_and_go_and_nothing_stays() -> Result<()> {
 
 struct Turns<'a> {
     world: &'a World,
-    api: Api<'a>,
+    api: Local,
     cycles: u32,
     create: Times,
     delete: Times,
@@ -81,7 +80,7 @@ impl Turns<'_> {
         let host = self.world.host();
         add_device(host, 0)?;
         for _ in 0..ALIVE {
-            self.api.apply(&document(0))?;
+            self.api.apply(&[document(0)])?;
             self.api.detach("c0")?;
         }
         host.ip("link del s0").map(drop)
@@ -99,7 +98,7 @@ impl Turns<'_> {
         } else if again > 0 && end_of(cycle - DEVICES) == End::DeviceVanishes {
             add_device(host, device)?;
         }
-        self.create.of(|| self.api.apply(&document(cycle)))?;
+        self.create.of(|| self.api.apply(&[document(cycle)]))?;
         self.is_own(cycle)
     }
 

@@ -6,7 +6,6 @@
 //! | `MANY_NAMESPACES` | namespaces with one sandbox each | 20 |
 #![forbid(unsafe_code)]
 
-mod api;
 mod cycles;
 mod namespaces;
 mod probe;

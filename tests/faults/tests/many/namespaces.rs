@@ -1,6 +1,5 @@
 //! Namespaces in which everything is the same but the policies: interface indexes, addresses, names.
 
-use crate::api::Api;
 use crate::probe::Way;
 use crate::times::Times;
 use crate::{Idle, SOON, number, pinned_namespaces};
@@ -11,7 +10,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use test_faults::leaks::{KernelMemory, Scope, resident};
-use test_scenarios::Daemon;
+use test_scenarios::{Daemon, Local};
 use test_world::{Node, World, wait_until};
 
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 7, 1];
@@ -30,13 +29,13 @@ fn equal_namespaces_have_policies_of_their_own() -> Result<()> {
     println!("{count} namespaces with a device of index {indexes:?} and address {ADDRESS}");
 
     let daemon = Daemon::start(&world, "")?;
-    let (api, pid) = (Api(daemon.socket()), daemon.pid().context("it runs")?);
+    let (api, pid) = (Local::new(daemon.socket()), daemon.pid().context("it runs")?);
     let idle = Idle::of(&daemon, Scope::default())?;
     let (mut create, mut update, mut detach) = (Times::default(), Times::default(), Times::default());
     // The third octet of each one's only destination: it changes when the policy does.
     let mut round: Vec<u8> = vec![1; nodes.len()];
     for (n, node) in nodes.iter().enumerate() {
-        create.of(|| api.apply(&document(n, node, 1)))?;
+        create.of(|| api.apply(&[document(n, node, 1)]))?;
     }
     create.print("create, program and namespace included");
     // What the machine or the daemon gives back meanwhile may be more than what they take.
@@ -51,7 +50,7 @@ fn equal_namespaces_have_policies_of_their_own() -> Result<()> {
 
     for n in (0..nodes.len()).step_by(2) {
         round[n] = 2;
-        update.of(|| api.apply(&document(n, &nodes[n], 2)))?;
+        update.of(|| api.apply(&[document(n, &nodes[n], 2)]))?;
     }
     update.print("update");
     all_are_own(&nodes, &round, |_| true)?;
@@ -75,7 +74,7 @@ fn equal_namespaces_have_policies_of_their_own() -> Result<()> {
         ensure!(index(&nodes[n])? == *indexes.first().context("there is one")?);
         // Under the id of the one whose namespace has gone, at once: whether the daemon has noticed that or not.
         round[n] = 3;
-        create.of(|| api.apply(&document(n, &nodes[n], 3)))?;
+        create.of(|| api.apply(&[document(n, &nodes[n], 3)]))?;
         is_own(n, &nodes, &round)?;
     }
     println!("{} namespaces have gone and come; {again} have an inode that another one had", inodes.len());
