@@ -2,7 +2,7 @@
 
 use crate::place::{Place, ask, id, is_as_before, netns_config};
 use anyhow::{Result, ensure};
-use filter_provider::{Error, Made, Provider};
+use filter_provider::{Error, Made};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -229,19 +229,6 @@ fn many_at_a_time() -> Result<()> {
     is_as_before(&place, &before)
 }
 
-/// Run by the test below, in a process that is killed.
-#[test]
-#[ignore = "a part of another test"]
-fn victim() -> Result<()> {
-    let provider = Provider::new(&netns_config(BOTH, 4096)?)?;
-    let id = std::env::var("VICTIM")?;
-    loop {
-        let made = provider.create(&ask(&id))?;
-        provider.start(&id, &made)?;
-        provider.destroy(&id)?;
-    }
-}
-
 #[test]
 fn killed_in_the_middle() -> Result<()> {
     let world = World::new("prkilled")?;
@@ -260,11 +247,12 @@ fn killed_in_the_middle() -> Result<()> {
 fn killed(place: &Place, kills: u64, others: &[&String]) -> Result<BTreeSet<(bool, bool)>> {
     let before = place.everything()?;
     let known = others.iter().map(|id| (*id).clone()).collect();
+    let config = json!({ "netns": { "pool": BOTH, "uplink": "up0", "connections": 4096 } }).to_string();
     let mut half = BTreeSet::new();
     for kill in 0..kills {
         let id = id();
-        let mut command = place.world.host().command(std::env::current_exe()?);
-        command.args(["--exact", "netns::victim", "--ignored"]).env("VICTIM", &id);
+        let mut command = place.world.host().command(env!("CARGO_BIN_EXE_filter-provider-victim"));
+        command.args([&config, &id]);
         let mut victim = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let begun = || {
             let changed = || place.everything().is_ok_and(|now| now != before);
