@@ -3,7 +3,7 @@
 use super::Answer;
 use super::fault::Fault;
 use super::id::Id;
-use super::wire::{Detail, Listed, Sandbox, ShownNetwork};
+use super::wire::{Detail, Ids, Listed, Sandbox, ShownNetwork};
 use crate::daemon::api::Api;
 use crate::daemon::node::Held;
 use crate::daemon::origin::Caller;
@@ -181,9 +181,11 @@ impl Api {
         let is_private = !record.document.network.allow_public_traffic;
         let token = |kind| self.tokens.of(kind, id, created);
         Sandbox {
-            template: origin.map(|origin| origin.template.clone()).unwrap_or_default(),
-            id: id.clone(),
-            client: self.tokens.client_id(),
+            ids: Ids {
+                template: origin.map(|origin| origin.template.clone()).unwrap_or_default(),
+                id: id.clone(),
+                client: self.tokens.client_id(),
+            },
             envd_version: self.settings.envd_version.clone(),
             envd_access_token: origin.is_some_and(|origin| origin.secure).then(|| token(Token::Envd)),
             traffic_access_token: is_private.then(|| token(Token::Traffic)),
@@ -193,13 +195,11 @@ impl Api {
 
     fn listed(&self, Held { record, gone, .. }: &Held) -> Listed {
         let origin = record.origin.as_ref();
-        let Sandbox { template, id, client, envd_version, .. } = self.sandbox(record);
-        let size = self.providing.template(&template).unwrap_or_default();
+        let Sandbox { ids, envd_version, .. } = self.sandbox(record);
+        let size = self.providing.template(&ids.template).unwrap_or_default();
         let ends_at = origin.and_then(|origin| origin.ends_at);
         Listed {
-            template,
-            id,
-            client,
+            ids,
             started_at: time(record.created * 1_000),
             end_at: ends_at.map_or_else(|| NEVER.to_owned(), time),
             envd_version,

@@ -126,16 +126,23 @@ pub(super) struct Connect {
     pub(super) timeout: Option<u32>,
 }
 
-/// A sandbox that one may work with.
+/// What names a sandbox in every answer.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Sandbox {
+pub(super) struct Ids {
     #[serde(rename = "templateID")]
     pub(super) template: String,
     #[serde(rename = "sandboxID")]
     pub(super) id: String,
     #[serde(rename = "clientID")]
     pub(super) client: String,
+}
+
+/// A sandbox that one may work with.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sandbox {
+    #[serde(flatten)]
+    pub(super) ids: Ids,
     pub(super) envd_version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) envd_access_token: Option<String>,
@@ -149,12 +156,8 @@ pub(super) struct Sandbox {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listed {
-    #[serde(rename = "templateID")]
-    pub(super) template: String,
-    #[serde(rename = "sandboxID")]
-    pub(super) id: String,
-    #[serde(rename = "clientID")]
-    pub(super) client: String,
+    #[serde(flatten)]
+    pub(super) ids: Ids,
     pub(super) started_at: String,
     pub(super) end_at: String,
     pub(super) envd_version: String,
