@@ -26,7 +26,8 @@ impl fmt::Debug for Ask {
     }
 }
 
-/// A sandbox as a provider has made it: what a document says besides version, id, name and network.
+/// A sandbox as a provider has made it: what a document says besides version, id, name and network. Both have the fields: serde cannot
+/// refuse unknown ones where a part is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Made {
@@ -55,19 +56,16 @@ impl Made {
     /// The document of this sandbox with this network.
     #[must_use]
     pub fn document(&self, id: &str, network: Network) -> Document {
-        Document {
-            version: 1,
-            id: id.to_owned(),
-            name: None,
-            attach: self.attach.clone(),
-            addresses: self.addresses.clone(),
-            mac: self.mac.clone(),
-            gateway: self.gateway.clone(),
-            dhcp: self.dhcp,
-            inbound_from: self.inbound_from.clone(),
-            on_deny: self.on_deny,
-            network,
-        }
+        let Made { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny } = self.clone();
+        let (version, id, name) = (1, id.to_owned(), None);
+        Document { version, id, name, attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, network }
+    }
+
+    /// What of a document a provider has made.
+    #[must_use]
+    pub fn of(document: &Document) -> Made {
+        let Document { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, .. } = document.clone();
+        Made { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny }
     }
 
     /// Checks all that can be checked without looking at the host.

@@ -212,7 +212,7 @@ fn note(node: &mut Node, id: String) -> Result<(), Refusal> {
 /// Filters and starts what the provider has made.
 async fn complete(api: &Api, id: &str, made: Made, network: Network, origin: Origin) -> Result<Record, Refusal> {
     fail_point("provide.made");
-    let record = filter(api, document(id, &made, network), origin).await?;
+    let record = filter(api, made.document(id, network), origin).await?;
     fail_point("provide.filtered");
     let started = id.to_owned();
     with_provider(api, move |provider| provider.start(&started, &made)).await?;
@@ -220,13 +220,6 @@ async fn complete(api: &Api, id: &str, made: Made, network: Network, origin: Ori
     forget(api, id).await?;
     fail_point("provide.forgotten");
     Ok(record)
-}
-
-/// What the provider made, as a document.
-fn document(id: &str, made: &Made, network: Network) -> Document {
-    let Made { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, .. } = made.clone();
-    let (version, id, name) = (1, id.to_owned(), None);
-    Document { version, id, name, attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, network }
 }
 
 /// Forgets that the provider was asked for a sandbox: it is there for its owner, or gone.
@@ -253,7 +246,7 @@ pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
         .await?;
     let Some(provider) = &api.providing.provider else { return Ok(()) };
     for document in &provided {
-        provider.recall(&document.id, &made(document));
+        provider.recall(&document.id, &Made::of(document));
     }
     let known: BTreeSet<String> = provided.into_iter().map(|document| document.id).collect();
     let strays = with_provider(api, move |provider| provider.strays(&known)).await?;
@@ -262,12 +255,6 @@ pub(super) async fn adopt(api: &Api) -> Result<(), Refusal> {
         api.providing.ending.nobody_has_heard_of(&id);
     }
     Ok(())
-}
-
-/// A document as the provider has made it.
-fn made(document: &Document) -> Made {
-    let Document { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny, .. } = document.clone();
-    Made { attach, addresses, mac, gateway, dhcp, inbound_from, on_deny }
 }
 
 /// Works with the provider on a thread that may block.
