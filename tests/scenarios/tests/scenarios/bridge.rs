@@ -18,8 +18,8 @@ const BRIDGE_MAC: &str = "02:00:00:00:bb:01";
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A bridge with a gateway, and two sandboxes on it that are attached with nothing denied.
-struct Bridge {
-    stage: Stage,
+pub(crate) struct Bridge {
+    pub(crate) stage: Stage,
     one: Node,
     two: Node,
 }
@@ -30,7 +30,7 @@ impl Bridge {
     }
 
     /// One with more of the operator's configuration.
-    fn with(name: &str, config: &str) -> Result<Bridge> {
+    pub(crate) fn with(name: &str, config: &str) -> Result<Bridge> {
         let config = format!("resolvers: [\"{GOOGLE}\"]\n{config}");
         let stage = Stage::with(name, &Setup { config: &config, resolvers: &[GOOGLE.into()], ..Setup::default() })?;
         let (one, two) = (stage.world.node("one")?, stage.world.node("two")?);

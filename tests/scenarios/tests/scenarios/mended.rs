@@ -1,10 +1,13 @@
 //! What the daemon mends, marks or finds is told to whoever watches.
 
+use crate::bridge::Bridge;
+use crate::metrics::{scrape, sum};
 use anyhow::{Context, Result, ensure};
 use filter_ctl::api::{Line, Notice, NoticeKind, State};
 use std::fs;
 use std::net::IpAddr;
-use test_scenarios::{SOON, Setup, Stage};
+use test_scenarios::{SOON, Setup, Stage, http};
+use test_world::internet::WEB;
 use test_world::{Process, wait_until};
 
 const RESOLVER: &str = "203.0.113.53";
@@ -77,5 +80,57 @@ fn rules_and_a_sidecar_that_are_replaced_are_told() -> Result<()> {
     let sidecar =
         told(&watch, NoticeKind::Sidecar, || stage.world.host().run(&["pkill", "-KILL", "-P", &daemon]).map(drop))?;
     ensure!(sidecar.text.contains("signal: 9"), "{sidecar:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_put_back_on_a_bridge_is_told() -> Result<()> {
+    for hook in ["tcx", "clsact"] {
+        let Bridge { stage, .. } = &Bridge::with("bridgetold", &format!("hook: {hook}\n"))?;
+        // The program is on the bridge while the policy of a port has names.
+        stage.daemon.apply(&format!(
+            "version: 1\nid: port2\nattach: {{ interface: port2 }}\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
+             network: {{ {NAMES} }}\n"
+        ))?;
+        let links = stage.daemon.links()?;
+        let pin = links.iter().find(|link| link.contains("/bridge-")).context("the bridge has no link")?;
+        let filters = || stage.world.host().run(&["tc", "filter", "show", "dev", "br0", "ingress"])?.ok();
+        let is_there = || match hook {
+            "tcx" => anyhow::Ok(fs::exists(pin)?),
+            _ => Ok(filters()?.stdout.contains("from_bridge")),
+        };
+        ensure!(is_there()?, "{hook}: {links:?}");
+        let watch = stage.daemon.ctl_start(&["watch"])?;
+        let told = told(&watch, NoticeKind::Bridge, || {
+            if hook == "tcx" {
+                return fs::remove_file(pin).context("the link");
+            }
+            stage.world.host().run(&["tc", "filter", "del", "dev", "br0", "ingress"])?.ok().map(drop)
+        })?;
+        ensure!(told.id.is_none() && told.text.contains("bridge br0; it is back"), "{told:?}");
+        ensure!(wait_until(SOON, || is_there().unwrap_or(false)), "{hook}: told, and not there");
+    }
+    Ok(())
+}
+
+/// They are found before anybody can watch: the log tells of them, and they are counted.
+#[test]
+fn hooks_that_outlive_the_state_directory_are_told() -> Result<()> {
+    for hook in ["tcx", "clsact"] {
+        let config = format!("hook: {hook}\nmetrics: {{}}\n");
+        let mut stage = Stage::with("lost", &Setup { config: &config, ..Setup::default() })?;
+        let orphans = |stage: &Stage| anyhow::Ok(sum(&scrape(stage)?, "reconciliations_total", &["orphan"]));
+        stage.apply(&stage.a, DENY)?;
+        ensure!(orphans(&stage)? == 0.0, "before anything is lost");
+        stage.daemon.stop()?;
+        fs::remove_dir_all(stage.daemon.state_dir())?;
+        stage.daemon.begin()?;
+        ensure!(stage.daemon.list()?.is_empty() && orphans(&stage)? == 1.0, "{hook}: {:?}", scrape(&stage)?);
+        let log = stage.daemon.log();
+        ensure!(log.contains("hooks that no record knows") && log.contains("veth-a"), "{hook}: {log}");
+        let findings = stage.daemon.ctl(&["doctor"])?.stdout;
+        ensure!(findings.contains("hooks on veth-a"), "{hook}: {findings}");
+        ensure!(!http(WEB).gets_through(&stage.a, false)?, "{hook}: they do not enforce any more");
+    }
     Ok(())
 }

@@ -28,7 +28,7 @@ fn ready(stage: &Stage) -> Result<(u16, String)> {
 }
 
 /// The samples, by name and labels.
-fn scrape(stage: &Stage) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn scrape(stage: &Stage) -> Result<BTreeMap<String, f64>> {
     let (status, text) = ask(&stage.world, &[], "/metrics")?;
     ensure!(status == 200 && text.trim_end().ends_with("# EOF"), "{status}: {text}");
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -42,7 +42,7 @@ fn scrape(stage: &Stage) -> Result<BTreeMap<String, f64>> {
 }
 
 /// The sum of all samples that begin with a name and have all of these labels.
-fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
     let has = |sample: &&String| sample.starts_with(name) && labels.iter().all(|label| sample.contains(label));
     samples.iter().filter(|(sample, _)| has(sample)).map(|(_, value)| value).sum()
 }
