@@ -1,7 +1,7 @@
 //! Taking over the sandboxes of an earlier daemon: what the store says is wanted, and what the kernel says is so.
 
 use super::node::{Held, Node};
-use super::reconcile::{follow_gateway, known_gateway, lay_by, mend};
+use super::reconcile::{complete, follow_gateway, known_gateway, lay_by, mend};
 use super::store::{Pending, Record};
 use anyhow::Context;
 use filter_core::abi::{SandboxConfig, SandboxFlags};
@@ -21,9 +21,11 @@ pub(super) fn adopt(node: &mut Node) -> anyhow::Result<()> {
     while waiting.peek().is_some() {
         let mut taken = Vec::with_capacity(AT_ONCE);
         for (id, pending) in waiting.by_ref().take(AT_ONCE) {
+            // Hooks that are missing may never have been there.
+            let is_new = pending.current.is_none();
             if let Some(record) = settle(node, &id, pending)? {
                 fail_point("adopt.settled");
-                taken.extend(take_over(node, &id, record).with_context(|| format!("sandbox \"{id}\""))?);
+                taken.extend(take_over(node, &id, record, is_new).with_context(|| format!("sandbox \"{id}\""))?);
             }
         }
         adopt_taken(node, taken)?;
@@ -97,8 +99,8 @@ struct Taken {
     names: anyhow::Result<()>,
 }
 
-/// Puts this daemon's program behind the links of a sandbox; nothing when its device is gone.
-fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option<Taken>> {
+/// Puts this daemon's program behind the links of a sandbox, `is_new` if its creation is completed by this; nothing when its device is gone.
+fn take_over(node: &mut Node, id: &str, record: Record, is_new: bool) -> anyhow::Result<Option<Taken>> {
     let checked = validate(&record.document, record.lines.as_ref(), &node.config.operator.limits);
     let sandbox = checked.map_err(|problems| anyhow::anyhow!("its record does not hold any more: {problems}"))?;
     let mut held = Held { record, sandbox, config: SandboxConfig::EMPTY, gone: true };
@@ -118,7 +120,8 @@ fn take_over(node: &mut Node, id: &str, record: Record) -> anyhow::Result<Option
         && node.dataplane.is_linked(held.record.slot)
         && node.dataplane.hook(held.place()) == HookKind::Tcx;
     let torn = bare || matches!(attachment, Attachment::Torn | Attachment::Changed);
-    if is_another || torn && !mend(node, &held, attachment)? || !node.dataplane.adopt(held.place())? {
+    let mut put_back = || if is_new { complete(node, &held) } else { mend(node, &held, attachment) };
+    if is_another || torn && !put_back()? || !node.dataplane.adopt(held.place())? {
         node.store.flush()?;
         node.detach(&held.record)?;
         lay_by(node, id, held)?;

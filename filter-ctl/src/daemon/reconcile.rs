@@ -17,11 +17,7 @@ pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyh
     } else {
         tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
     }
-    let found = Device::find(&held.sandbox.attach).ok();
-    let Some(device) = found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
-    else {
-        return Ok(false);
-    };
+    let Some(device) = device_of(held) else { return Ok(false) };
     let kind = match node.dataplane.hook(held.place()) {
         _ if held.place().is_cgroup() => NoticeKind::Link,
         HookKind::Tcx => NoticeKind::Link,
@@ -31,6 +27,25 @@ pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyh
     let text = format!("somebody had removed a {} of the filter from {}; it is back", kind.name(), device.name);
     node.news.tell(kind, Some(id.as_str()), text);
     Ok(true)
+}
+
+/// Attaches what a creation that was cut short has not. Returns whether the device was still there to do it.
+pub(super) fn complete(node: &mut Node, held: &Held) -> anyhow::Result<bool> {
+    let (id, device) = (&held.sandbox.id, &held.record.device);
+    tracing::warn!(
+        %id,
+        device,
+        "the daemon that created this sandbox ended meanwhile, and hooks of the filter are missing: they are attached now"
+    );
+    let Some(device) = device_of(held) else { return Ok(false) };
+    node.dataplane.mend(held.place(), &device)?;
+    Ok(true)
+}
+
+/// The device of a sandbox, if the one that is there now is still the same.
+fn device_of(held: &Held) -> Option<Device> {
+    let found = Device::find(&held.sandbox.attach).ok();
+    found.filter(|d| d.ifindex == held.record.ifindex && d.netns_inode == held.record.netns_inode)
 }
 
 /// Keeps a document whose device is gone until it is applied again; one that was deleted has ended now.

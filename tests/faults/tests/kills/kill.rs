@@ -144,6 +144,9 @@ impl Stage {
         let adopted = self.takes_over()?;
         let there = self.agrees()?.get("b").map(|status| status.state);
         ensure!(matches!(there, None | Some(State::Active)), "{there:?}");
+        // Nobody but the death has kept its hooks away.
+        let log = self.daemon.log();
+        ensure!(!log.contains("ERROR"), "what was never there is told as an error: {log}");
         let applied = self.daemon.apply(&self.document_b())?.remove(0);
         let expected = if there.is_some() { Change::Unchanged } else { Change::Created };
         ensure!(applied.change == expected && applied.generation == 1, "{applied:?}");
