@@ -25,6 +25,12 @@ pub(crate) struct FlowTables {
 }
 
 impl FlowTables {
+    /// Makes and pins the map, if there is none.
+    pub(crate) fn make_array(pins: &Pins) -> Result<(), Error> {
+        let table = || Flows::create(abi::FLOWS, NO_PREALLOC).map_err(Error::map("FLOWS"));
+        Outer::make(pins, "FLOWS", abi::MAX_SANDBOXES, table)
+    }
+
     /// Opens the pinned map.
     pub(crate) fn open(pins: &Pins) -> Result<FlowTables, Error> {
         Ok(FlowTables { tables: Outer::open(pins, "FLOWS")?, quota: abi::FLOWS })

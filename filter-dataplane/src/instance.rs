@@ -6,7 +6,7 @@ use crate::kernel_types::{self, KernelTypes};
 use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
-use crate::shared::SHARED;
+use crate::shared::{SHARED, Shared};
 use crate::{Device, Error, HookKind, Place, return_memory};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
@@ -60,6 +60,7 @@ impl Instance {
     pub(crate) fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
+        Shared::make_arrays(pins)?;
         let with_types = KernelTypes::of_this_kernel().map(|types| {
             let loaded = load(&kernel_types::resolve(object, Some(&types)), pins, &own);
             loaded.inspect_err(|error| tracing::warn!(%error, "the program does without the kernel's types"))

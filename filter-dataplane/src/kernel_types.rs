@@ -3,20 +3,20 @@
 //! aya resolves no functions of the kernel that a program calls, and no fields. The program has numbers in their places
 //! ([`filter_core::abi`]), which are replaced before it is loaded.
 
-use filter_core::abi::{self, CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
+use filter_core::abi::{self, CAST_TO_KERNEL, KERNEL_VIEW, KernelView, LEAD, READ_FIELD, SUMMED_BITS, SkbField};
 use std::env;
 use std::fs;
 use std::sync::OnceLock;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
-/// Set to `off`: the program does without, as on an older kernel.
+/// Set to `off`: the program does without, as where the kernel does not tell. Set to `read`: it reads memory, as before Linux 6.2.
 const SWITCH: &str = "SANDBOX_FILTER_KERNEL_TYPES";
 
 /// What a program is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KernelTypes {
-    /// Number of the function `bpf_cast_to_kern_ctx`.
-    cast: u32,
+    /// Number of the function `bpf_cast_to_kern_ctx`, where there is one.
+    cast: Option<u32>,
     /// The bits of `ip_summed` in its byte.
     summed_bits: u32,
     /// By its number in [`SkbField`], the offset of each field.
@@ -26,10 +26,12 @@ pub(crate) struct KernelTypes {
 impl KernelTypes {
     /// Those of the running kernel; `None` when it does not tell, lacks one, or is not to be asked.
     pub(crate) fn of_this_kernel() -> Option<KernelTypes> {
-        if env::var_os(SWITCH).is_some_and(|value| value == "off") {
-            return None;
+        let types = this_kernel().0;
+        match env::var(SWITCH).as_deref() {
+            Ok("off") => None,
+            Ok("read") => types.map(|types| KernelTypes { cast: None, ..types }),
+            _ => types,
         }
-        this_kernel().0
     }
 
     fn find(types: &Types<'_>) -> Option<KernelTypes> {
@@ -44,7 +46,7 @@ impl KernelTypes {
             (SkbField::HEAD, whole("head")?),
             (SkbField::DATA, whole("data")?),
         ];
-        let cast = types.named(FUNCTION, "bpf_cast_to_kern_ctx")?;
+        let cast = types.named(FUNCTION, "bpf_cast_to_kern_ctx");
         Some(KernelTypes { cast, summed_bits: 3 << (summed % 8), fields })
     }
 }
@@ -91,13 +93,25 @@ fn resolve_one(instruction: &mut [u8; 8], types: Option<&KernelTypes>) {
     let [operation, _, a, b, number @ ..] = *instruction;
     let (offset, number) = (u16::from_le_bytes([a, b]), u32::from_le_bytes(number));
     match (operation, offset, number, types) {
-        (MOVE, 0, HAS_KERNEL_VIEW, _) => instruction[4..].copy_from_slice(&u32::from(types.is_some()).to_le_bytes()),
-        (MOVE, 0, LEAD, _) => instruction[4..].copy_from_slice(&lead().to_le_bytes()),
-        (CALL, 0, CAST_TO_KERNEL, Some(types)) => {
-            instruction[1] |= KERNEL_FUNCTION;
-            instruction[4..].copy_from_slice(&types.cast.to_le_bytes());
+        (MOVE, 0, KERNEL_VIEW, _) => {
+            let view = match types {
+                None => KernelView::NONE,
+                Some(KernelTypes { cast: None, .. }) => KernelView::READ,
+                Some(KernelTypes { cast: Some(_), .. }) => KernelView::CAST,
+            };
+            instruction[4..].copy_from_slice(&view.to_le_bytes());
         }
-        (AND | XOR, 0, SUMMED_BITS, Some(types)) => {
+        (MOVE, 0, READ_FIELD.., Some(types)) => {
+            if let Some((_, place)) = types.fields.get((number - READ_FIELD) as usize) {
+                instruction[4..].copy_from_slice(&u32::from(*place).to_le_bytes());
+            }
+        }
+        (MOVE, 0, LEAD, _) => instruction[4..].copy_from_slice(&lead().to_le_bytes()),
+        (CALL, 0, CAST_TO_KERNEL, Some(KernelTypes { cast: Some(cast), .. })) => {
+            instruction[1] |= KERNEL_FUNCTION;
+            instruction[4..].copy_from_slice(&cast.to_le_bytes());
+        }
+        (AND | XOR | MOVE, 0, SUMMED_BITS, Some(types)) => {
             instruction[4..].copy_from_slice(&types.summed_bits.to_le_bytes());
         }
         (LOAD_ONE | LOAD_TWO | LOAD_EIGHT, _, 0, Some(types)) => {
@@ -201,29 +215,34 @@ mod tests {
     #[test]
     fn this_kernel_tells() {
         let Some(KernelTypes { cast, summed_bits, fields }) = KernelTypes::of_this_kernel() else {
-            println!("SKIPPED: the kernel does not tell its types, or is older than 6.2");
+            println!("SKIPPED: the kernel does not tell its types");
             return;
         };
         let [summed, start, offset, head, data] = fields.map(|(_, place)| place);
-        assert!(cast > 0 && summed > 0 && summed_bits.count_ones() == 2);
+        assert!(cast.is_none_or(|cast| cast > 0) && summed > 0 && summed_bits.count_ones() == 2);
         assert_eq!((offset, data), (start + 2, head + 8));
     }
 
     #[test]
     fn only_what_stands_for_something_is_replaced() {
-        let types = KernelTypes { cast: 0x0102_0304, summed_bits: 0x60, fields: [(SkbField::HEAD, 0x0110); 5] };
+        let types = KernelTypes { cast: Some(0x0102_0304), summed_bits: 0x60, fields: [(SkbField::HEAD, 0x0110); 5] };
         let resolved = |instruction: [u8; 8], types: Option<&KernelTypes>| resolve(&instruction, types);
         for (before, after) in [
             ([0x85, 0, 0, 0, 1, 0, 0xff, 0x7f], [0x85, 0x20, 0, 0, 4, 3, 2, 1]),
             ([0x85, 0, 0, 0, 1, 0, 0, 0], [0x85, 0, 0, 0, 1, 0, 0, 0]),
             ([0xb7, 3, 0, 0, 2, 0, 0xff, 0x7f], [0xb7, 3, 0, 0, 1, 0, 0, 0]),
             ([0x57, 3, 0, 0, 3, 0, 0xff, 0x7f], [0x57, 3, 0, 0, 0x60, 0, 0, 0]),
+            ([0xb7, 3, 0, 0, 3, 0, 0xff, 0x7f], [0xb7, 3, 0, 0, 0x60, 0, 0, 0]),
+            ([0xb7, 3, 0, 0, 4, 1, 0xff, 0x7f], [0xb7, 3, 0, 0, 0x10, 1, 0, 0]),
+            ([0xb7, 3, 0, 0, 5, 1, 0xff, 0x7f], [0xb7, 3, 0, 0, 5, 1, 0xff, 0x7f]),
             ([0x79, 0x12, 4, 0x7f, 0, 0, 0, 0], [0x79, 0x12, 0x10, 1, 0, 0, 0, 0]),
             ([0x79, 0x12, 8, 0, 0, 0, 0, 0], [0x79, 0x12, 8, 0, 0, 0, 0, 0]),
         ] {
             assert_eq!(resolved(before, Some(&types)), after);
         }
         assert_eq!(resolved([0xb7, 3, 0, 0, 2, 0, 0xff, 0x7f], None), [0xb7, 3, 0, 0, 0, 0, 0, 0]);
+        let reads = KernelTypes { cast: None, ..types };
+        assert_eq!(resolved([0xb7, 3, 0, 0, 2, 0, 0xff, 0x7f], Some(&reads)), [0xb7, 3, 0, 0, 2, 0, 0, 0]);
         assert_eq!(resolved([0x79, 0x12, 4, 0x7f, 0, 0, 0, 0], None), [0x79, 0x12, 4, 0x7f, 0, 0, 0, 0]);
     }
 

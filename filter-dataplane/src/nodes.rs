@@ -40,6 +40,11 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
+    /// Makes and pins the array, if there is none.
+    pub(crate) fn make_array(pins: &Pins) -> Result<(), Error> {
+        Outer::make(pins, "NODES", CHUNKS, chunk)
+    }
+
     /// Opens the pinned array, of which these beginnings have nodes.
     pub(crate) fn open(pins: &Pins, used: impl Iterator<Item = Extent>) -> Result<Nodes, Error> {
         let mut nodes = Nodes {

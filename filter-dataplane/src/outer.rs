@@ -15,6 +15,22 @@ pub(crate) struct Outer<V> {
 }
 
 impl<V: FromMapData + InnerMap> Outer<V> {
+    /// Makes and pins one with so many slots for maps like `inner`, unless one is pinned. What loads the program would make it for maps with the
+    /// types of the program's, and before Linux 6.2 such an array takes none without: aya makes these.
+    pub(crate) fn make(
+        pins: &Pins,
+        name: &'static str,
+        slots: u32,
+        inner: impl FnOnce() -> Result<V, Error>,
+    ) -> Result<(), Error> {
+        let path = pins.map(name);
+        if path.exists() {
+            return Ok(());
+        }
+        let made = sys::maps_create(name, slots, inner()?.fd().as_fd())?;
+        sys::pin(made.as_fd(), &path).map_err(Error::file("pin", &path))
+    }
+
     /// Opens the one that is pinned.
     pub(crate) fn open(pins: &Pins, name: &'static str) -> Result<Outer<V>, Error> {
         let pinned = || MapData::from_pin(pins.map(name)).map_err(Error::map(name));
@@ -29,6 +45,38 @@ impl<V: FromMapData + InnerMap> Outer<V> {
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(Error::map(self.name)(error)),
         }
+    }
+
+    /// What `read` makes of the maps in the first slots, many at a time: before Linux 6.8 each look waits for a grace period.
+    pub(crate) fn read_all<T: Send>(
+        &self,
+        slots: u32,
+        read: impl Fn(&V) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Option<T>>, Error>
+    where
+        V: Sync,
+    {
+        const TOGETHER: u32 = 64;
+        let some = |from: u32| -> Result<Vec<Option<T>>, Error> {
+            let end = slots.min(from + slots.div_ceil(TOGETHER));
+            (from..end).map(|slot| self.get(slot)?.as_ref().map(&read).transpose()).collect()
+        };
+        thread::scope(|scope| {
+            let begins = (0..slots).step_by(slots.div_ceil(TOGETHER).max(1) as usize);
+            let reading: Vec<_> = begins
+                .map(|from| {
+                    scope.spawn({
+                        let some = &some;
+                        move || some(from)
+                    })
+                })
+                .collect();
+            let mut all = Vec::with_capacity(slots as usize);
+            for one in reading {
+                all.extend(one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(all)
+        })
     }
 
     /// Puts a map into a slot, by one pointer. Effective at once; returns after a grace period, when no packet uses what was there

@@ -40,10 +40,17 @@ pub(crate) struct Sandboxes {
 }
 
 impl Sandboxes {
+    /// Makes and pins the maps that there are not.
+    pub(crate) fn make_arrays(pins: &Pins) -> Result<(), Error> {
+        let empty = || Whole::create(1, 0).map_err(Error::map("SANDBOXES"));
+        Outer::make(pins, "SANDBOXES", MAX_SANDBOXES, empty)?;
+        Nodes::make_array(pins)
+    }
+
     /// Opens the pinned maps.
     pub(crate) fn open(pins: &Pins) -> Result<Sandboxes, Error> {
         let whole = Outer::open(pins, "SANDBOXES")?;
-        let held: Vec<Option<Sandbox>> = (0..MAX_SANDBOXES).map(|slot| get(&whole, slot)).collect::<Result<_, _>>()?;
+        let held: Vec<Option<Sandbox>> = whole.read_all(MAX_SANDBOXES, read)?;
         let nodes = Nodes::open(pins, held.iter().flatten().filter_map(|held| nodes_of(&held.policy)))?;
         Ok(Sandboxes { whole, nodes, retired: Vec::new() })
     }

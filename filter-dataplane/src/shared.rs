@@ -50,6 +50,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Makes the arrays of maps that are not pinned yet. The program is loaded with them.
+    pub(crate) fn make_arrays(pins: &Pins) -> Result<(), Error> {
+        Sandboxes::make_arrays(pins)?;
+        Outer::make(pins, "COUNTERS", abi::MAX_SANDBOXES, || Counts::create(1, 0).map_err(Error::map("COUNTERS")))?;
+        FlowTables::make_array(pins)
+    }
+
     /// Opens the pinned maps.
     pub(crate) fn open(pins: &Pins) -> Result<Shared, Error> {
         Ok(Shared {

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
@@ -80,6 +81,41 @@ where
     Pod<T>: aya::Pod,
 {
     update_batch(fd.as_fd(), keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
+}
+
+/// Makes an array of maps that are like `inner`, which are not to have types of their own (BTF) either.
+///
+/// # Errors
+/// The kernel's error, with `map` as the object.
+pub(crate) fn maps_create(map: &'static str, slots: u32, inner: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`.
+    const KIND: u32 = 12;
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        inner_map_fd: u32,
+        numa_node: u32,
+        name: [u8; 16],
+    }
+    let mut name = [0; 16];
+    name.iter_mut().zip(map.bytes().take(15)).for_each(|(into, byte)| *into = byte);
+    let attributes = Attributes {
+        kind: KIND,
+        key_size: 4,
+        value_size: 4,
+        max_entries: slots,
+        flags: 0,
+        inner_map_fd: inner.as_raw_fd() as u32,
+        numa_node: 0,
+        name,
+    };
+    let fd = bpf(BPF_MAP_CREATE, &attributes).map_err(failed("BPF_MAP_CREATE", map))?;
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The id of the map in a slot of an array of maps.

@@ -7,10 +7,12 @@
 
 use crate::frame::Frame;
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::{bpf_csum_level, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_csum_level, bpf_l4_csum_replace, bpf_probe_read_kernel, bpf_skb_change_tail, bpf_skb_store_bytes,
+};
 use aya_ebpf::programs::TcContext;
 use core::arch::asm;
-use filter_core::abi::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, SUMMED_BITS, SkbField};
+use filter_core::abi::{CAST_TO_KERNEL, KERNEL_VIEW, KernelView, READ_FIELD, SUMMED_BITS, SkbField};
 use filter_core::decide::plain::Plain;
 use filter_core::packet::{Flow, Fragment, Source, protocol};
 use filter_core::{FlowChange, Reason, Verdict};
@@ -22,7 +24,7 @@ pub fn judge(ctx: &TcContext, frame: &Frame, flow: &Flow, verdict: Verdict) -> V
     if !verdict.reason.allows() {
         return verdict;
     }
-    let unharmed = if has_kernel_view() {
+    let unharmed = if kernel_view() != KernelView::NONE {
         place(skb).is_none_or(|place| behind(flow).is_some_and(|least| place.is_behind(least)))
     } else {
         is_unharmed_by_trying(skb, frame, flow)
@@ -51,7 +53,7 @@ pub enum Summed {
 #[inline(always)]
 pub fn of_plain(skb: *mut __sk_buff, packet: &Plain) -> Option<Summed> {
     let field = packet.transport + if packet.protocol == protocol::TCP { TCP_FIELD } else { UDP_FIELD };
-    if !has_kernel_view() {
+    if kernel_view() == KernelView::NONE {
         return Some(by_trying(skb, field));
     }
     place(skb).is_none_or(|place| place.is_behind(field)).then_some(Summed::Well)
@@ -72,15 +74,21 @@ fn behind(flow: &Flow) -> Option<u32> {
     }
 }
 
-/// Whether the program may look into the kernel's own structure (Linux 6.2). The verifier leaves out what is for the other case.
+/// How the program may look into the kernel's own structure. The verifier leaves out what is for other cases.
 #[inline(always)]
-fn has_kernel_view() -> bool {
-    let has: u64;
+fn kernel_view() -> u32 {
+    number::<KERNEL_VIEW>() as u32
+}
+
+/// A number that the loader puts into an instruction.
+#[inline(always)]
+fn number<const NUMBER: u32>() -> u64 {
+    let number: u64;
     // SAFETY: sets a register.
     unsafe {
-        asm!("{has} = {number}", has = out(reg) has, number = const HAS_KERNEL_VIEW, options(pure, nomem, nostack, preserves_flags));
+        asm!("{number} = {value}", number = out(reg) number, value = const NUMBER, options(pure, nomem, nostack, preserves_flags));
     }
-    has != 0
+    number
 }
 
 /// Loads a field of the kernel's structure, of which the loader knows the place.
@@ -115,6 +123,40 @@ impl Place {
 /// Where the device is to write a checksum that is left to it; `None` when none is. Only with the kernel's view.
 #[inline(always)]
 fn place(skb: *mut __sk_buff) -> Option<Place> {
+    if kernel_view() == KernelView::READ { read_place(skb) } else { cast_place(skb) }
+}
+
+/// The same by reading the kernel's memory. What cannot be read is in front of everything.
+#[inline(always)]
+fn read_place(skb: *mut __sk_buff) -> Option<Place> {
+    const NOWHERE: Place = Place { checksum: 0, frame: u64::MAX >> 1 };
+    let all = || -> Option<Option<Place>> {
+        let summed = u32::from(read::<u8, READ_FIELD>(skb)?);
+        let bits = number::<SUMMED_BITS>() as u32;
+        if summed & bits != bits {
+            return Some(None);
+        }
+        let start = read::<u16, { READ_FIELD + 1 }>(skb)?;
+        let offset = read::<u16, { READ_FIELD + 2 }>(skb)?;
+        let (head, frame) = (read::<u64, { READ_FIELD + 3 }>(skb)?, read::<u64, { READ_FIELD + 4 }>(skb)?);
+        Some(Some(Place { checksum: head + u64::from(start) + u64::from(offset), frame }))
+    };
+    all().unwrap_or(Some(NOWHERE))
+}
+
+/// A field of the kernel's structure, by what stands for its offset: the context is that structure.
+#[inline(always)]
+fn read<T: Copy + Default, const FIELD: u32>(skb: *mut __sk_buff) -> Option<T> {
+    let mut value = T::default();
+    let from = skb.cast::<u8>().wrapping_add(number::<FIELD>() as usize);
+    // SAFETY: the helper reads from anywhere, and writes as much as there is room for.
+    let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from.cast()) };
+    (failed == 0).then_some(value)
+}
+
+/// The same by fields that the verifier knows.
+#[inline(always)]
+fn cast_place(skb: *mut __sk_buff) -> Option<Place> {
     // SAFETY: the loader puts the kernel's function in the place of this number, which takes the context and gives its own view of
     // it; the verifier checks every place that is read there against the kernel's types.
     unsafe {

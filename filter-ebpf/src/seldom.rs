@@ -2,6 +2,7 @@
 //!
 //! As the [steps](crate::steps) of the walk, each is verified apart from its callers.
 
+use crate::flows::on_stack;
 use crate::maps::FLOWS;
 use filter_core::Address;
 use filter_core::abi::{FlowKey, SandboxConfig};
@@ -14,7 +15,7 @@ pub extern "C" fn is_followed(key: *const FlowKey, slot: u32) -> u32 {
     // SAFETY: the verifier makes sure that the pointer is null or leads to a whole value.
     let key = unsafe { key.as_ref() };
     let flows = FLOWS.get(slot);
-    u32::from(flows.is_some_and(|flows| key.is_none_or(|key| flows.get_ptr(key).is_some())))
+    u32::from(flows.is_some_and(|flows| key.is_none_or(|key| flows.get_ptr(&on_stack(key)).is_some())))
 }
 
 /// Not 0 when the sandbox may speak as an address.

@@ -127,7 +127,7 @@ extern "C" fn quoted(skb: *mut __sk_buff, flow: *const Flow, inner: *mut Flow) -
 #[inline(never)]
 pub extern "C" fn flow_state(key: *const FlowKey, slot: u32) -> u64 {
     // SAFETY: as in `parse`.
-    let state = unsafe { key.as_ref() }.and_then(|key| flows::state(slot, key));
+    let state = unsafe { key.as_ref() }.and_then(|key| flows::state(slot, &flows::on_stack(key)));
     state.map_or(u64::MAX, u64::from)
 }
 

@@ -5,14 +5,29 @@
 /// The number by which the program calls `bpf_cast_to_kern_ctx` (Linux 6.2), which gives it the kernel's own view of a packet. No helper has it.
 pub const CAST_TO_KERNEL: u32 = 0x7fff_0001;
 
-/// In its place: 1 where the program may have that view, and is told all that is below; else 0.
-pub const HAS_KERNEL_VIEW: u32 = 0x7fff_0002;
+/// In its place: how the program may look at the kernel's own structure of a packet, one of [`KernelView`].
+pub const KERNEL_VIEW: u32 = 0x7fff_0002;
 
 /// In its place: the two bits of `ip_summed` in its byte, which say how much of the checksum is done.
 pub const SUMMED_BITS: u32 = 0x7fff_0003;
 
 /// In its place: how many bytes there are in an element before a [`Sandbox`](super::Sandbox).
 pub const LEAD: u32 = 0x7fff_0004;
+
+/// How the program may look at the kernel's own structure of a packet.
+pub struct KernelView;
+
+impl KernelView {
+    /// Not at all: the kernel does not tell where its fields are.
+    pub const NONE: u32 = 0;
+    /// By its fields, which are checked by the verifier (`bpf_cast_to_kern_ctx`, Linux 6.2).
+    pub const CAST: u32 = 1;
+    /// By reading its memory (`bpf_probe_read_kernel`, Linux 5.5).
+    pub const READ: u32 = 2;
+}
+
+/// The first of the numbers in the places of which come the offsets of [`SkbField`]s, in their order, where memory is read.
+pub const READ_FIELD: u32 = 0x7fff_0100;
 
 /// Offsets in the place of which come those of fields of the kernel's `struct sk_buff`. They differ from kernel to kernel.
 pub struct SkbField;

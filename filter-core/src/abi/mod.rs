@@ -22,7 +22,7 @@ pub use cgroup::{CgroupEntry, SocketTag};
 pub use connection::{CONNECTIONS, ConnectionEnd, ConnectionKey, ConnectionValue};
 pub use event::{Event, EventFlags};
 pub use flow::{FlowKey, FlowState, FlowValue};
-pub use kernel::{CAST_TO_KERNEL, HAS_KERNEL_VIEW, LEAD, SUMMED_BITS, SkbField};
+pub use kernel::{CAST_TO_KERNEL, KERNEL_VIEW, KernelView, LEAD, READ_FIELD, SUMMED_BITS, SkbField};
 pub use placed::{MOST_LEAD, PlacedSandbox, lead};
 pub use policy::{LivingValue, PolicyFlags, PolicyValue};
 pub use record::{RECORD_RING_BYTES, Record, Recorded};

@@ -7,6 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+/// Slots of an array of maps that are read. Programs cannot change what is in these, and who fills them takes the lowest; before Linux 6.8 a look at
+/// each waits for a grace period.
+const SLOTS: u32 = 256;
 
 /// Nanoseconds of the clock that the program reads.
 pub fn now() -> u64 {
@@ -37,7 +40,11 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         }
         _ => info.value_size() as usize,
     };
-    let room = info.max_entries() as usize;
+    let count = match info.map_type()? {
+        MapType::ArrayOfMaps => info.max_entries().min(SLOTS),
+        _ => info.max_entries(),
+    };
+    let room = count as usize;
     // What is kept at cgroups and at sockets cannot be listed.
     if room == 0 {
         return Ok((Vec::new(), Vec::new()));
@@ -50,7 +57,7 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         to: position.as_mut_ptr() as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
-        count: info.max_entries(),
+        count,
         map: map.fd().as_fd().as_raw_fd() as u32,
         element_flags: 0,
         flags: 0,
