@@ -1,6 +1,8 @@
 //! What a command gives up for good before it begins: whatever leads out of its sandbox.
 
-use landlock::{AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
+use landlock::{
+    AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+};
 use rustix::thread::{
     CapabilitySet, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
 };
@@ -31,13 +33,24 @@ pub(super) fn to_cgroup() -> io::Result<()> {
 /// Keeps the command out of processes outside, by Landlock. Whose root directory it may open (`/proc/PID/root`) has mounts of its own: there the
 /// file system of cgroups can be written, and root could leave its cgroup. Landlock lets nobody into processes that are bound less than he
 /// is; that it has a rule is what it takes, and this one is about devices with disks in them. It also sets `no_new_privs`.
+///
+/// Files go from one directory to another only where a rule says so, which there can be since Linux 5.19.
 fn keep_out_of_others() -> io::Result<()> {
     let told = |error: landlock::RulesetError| {
         io::Error::other(format!("{error}: --cgroup needs Landlock, leave it out or add --keep-capabilities"))
     };
     let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-    let rules = rules.handle_access(AccessFs::MakeBlock).map_err(told)?.create().map_err(told)?;
-    rules.restrict_self().map(drop).map_err(told)
+    let rules = rules.handle_access(AccessFs::MakeBlock).map_err(told)?;
+    let rules = rules.set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::Refer).map_err(told)?;
+    let everywhere = PathFd::new("/").map_err(io::Error::other)?;
+    let moves =
+        PathBeneath::new(everywhere, BitFlags::from(AccessFs::Refer)).set_compatibility(CompatLevel::BestEffort);
+    rules
+        .create()
+        .and_then(|rules| rules.add_rule(moves))
+        .and_then(|rules| rules.restrict_self())
+        .map(drop)
+        .map_err(told)
 }
 
 /// Gives capabilities up for good.

@@ -37,6 +37,7 @@ mod reload;
 mod restart;
 mod rounds;
 mod run;
+mod run_clients;
 mod run_ends;
 mod sockets;
 mod tap;
