@@ -15,6 +15,22 @@ pub(crate) enum Benchmark {
     Names(Names),
     /// What calls of the API cost, beside a bare durable write and a bare grace period; writes docs/benchmarks.md
     Api(Api),
+    /// What the sockets of a cgroup cost, beside a bare one and one lookup, and a command in a sandbox; writes docs/benchmarks.md
+    Cgroups(Cgroups),
+}
+
+/// Options of the benchmark of cgroups.
+#[derive(clap::Args)]
+pub(crate) struct Cgroups {
+    /// Measure for less than a minute; writes nothing
+    #[arg(long)]
+    short: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write nothing to docs
+    #[arg(long)]
+    dry: bool,
 }
 
 /// Options of the benchmark of the API.
@@ -85,11 +101,26 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
         Benchmark::Kernel(options) => kernel(options),
         Benchmark::Names(options) => names(options),
         Benchmark::Api(options) => api(options),
+        Benchmark::Cgroups(options) => cgroups(options),
     }
 }
 
 fn api(options: &Api) -> Result<ExitCode> {
     let mut bench = shipped()?.arg("api");
+    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
+        if given {
+            bench = bench.arg(flag);
+        }
+    }
+    if !options.short && !options.dry {
+        bench = bench.arg("--write").arg(DOCS);
+    }
+    bench.become_it()
+}
+
+fn cgroups(options: &Cgroups) -> Result<ExitCode> {
+    build::benchmarked_programs()?;
+    let mut bench = shipped()?.arg("cgroups").arg("--objects").arg(build::folder());
     for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
         if given {
             bench = bench.arg(flag);

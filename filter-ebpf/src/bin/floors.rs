@@ -7,8 +7,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, LpmTrie, PerCpuArray};
 use aya_ebpf::helpers::generated::{bpf_l3_csum_replace, bpf_redirect_neigh, bpf_skb_store_bytes};
-use aya_ebpf::macros::{btf_map, classifier};
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::macros::{btf_map, cgroup_skb, classifier};
+use aya_ebpf::programs::{SkBuffContext, TcContext};
 
 /// Kernel helpers are for programs under a GPL-compatible licence.
 #[unsafe(link_section = "license")]
@@ -67,6 +67,22 @@ pub fn one_lookup(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn one_lookup_back(ctx: TcContext) -> i32 {
     lookup(address::<SOURCE>(&ctx))
+}
+
+/// The same of a packet that a socket of a cgroup sends.
+#[cgroup_skb(egress)]
+pub fn cgroup_lookup(ctx: SkBuffContext) -> i32 {
+    const IP: usize = 20;
+    // SAFETY: the context is valid while the program runs.
+    let (start, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
+    if start + IP > end {
+        return 0;
+    }
+    // SAFETY: the bytes lie before the end, as was just checked.
+    let header = unsafe { &*(start as *const [u8; IP]) };
+    let mut address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+    address[12..].copy_from_slice(&header[DESTINATION..DESTINATION + 4]);
+    i32::from(header[0] >> 4 == 4 && lookup(Some(address)) == TC_ACT_UNSPEC)
 }
 
 /// One look at the memory: the least that a list needs which is too large for the processor's caches.

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "daemon")]
 mod api;
+#[cfg(feature = "daemon")]
+mod cgroups;
 mod chart;
 #[cfg(feature = "daemon")]
 mod control;
@@ -33,6 +35,9 @@ enum Benchmark {
     /// What calls of the API cost
     #[cfg(feature = "daemon")]
     Api(api::Arguments),
+    /// What the sockets of a cgroup cost, and a command in a sandbox
+    #[cfg(feature = "daemon")]
+    Cgroups(cgroups::Arguments),
     /// Copies connections, for the benchmark of names
     #[cfg(feature = "daemon")]
     #[command(hide = true)]
@@ -40,9 +45,9 @@ enum Benchmark {
 }
 
 fn main() -> ExitCode {
-    // The program is its own daemon, so that both are of one build.
+    // The program is its own daemon and its own command line, so that all are of one build.
     #[cfg(feature = "daemon")]
-    if std::env::args().nth(1).as_deref() == Some("daemon") {
+    if std::env::args().any(|word| matches!(word.as_str(), "daemon" | "run" | "run-keep" | "run-enter")) {
         return filter_ctl::cli::main();
     }
     let done = match Benchmark::parse() {
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
         Benchmark::Names(arguments) => private::enter().and_then(|()| names::run(&arguments)),
         #[cfg(feature = "daemon")]
         Benchmark::Api(arguments) => private::enter().and_then(|()| api::run(&arguments)),
+        #[cfg(feature = "daemon")]
+        Benchmark::Cgroups(arguments) => private::enter().and_then(|()| cgroups::run(&arguments)),
         #[cfg(feature = "daemon")]
         Benchmark::Copy(arguments) => names::copy::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
