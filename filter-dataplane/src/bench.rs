@@ -5,8 +5,19 @@ use crate::hook::Hook;
 use crate::instance::{self, Instance};
 use crate::{Dataplane, Error, Place};
 use aya::Ebpf;
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use std::time::Duration;
+use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
+use std::time::{Duration, Instant};
+
+/// What a kernel takes to accept a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The program's name.
+    pub program: String,
+    /// How many instructions the verifier has gone through (`verified_insns`, Linux 5.16), of the 1,000,000 that it does.
+    pub instructions: Option<u32>,
+    /// How long loading took.
+    pub load: Duration,
+}
 
 impl Dataplane {
     /// Sandboxes that are attached in a namespace from now on are judged by this object's programs, which must use the filter's
@@ -18,6 +29,36 @@ impl Dataplane {
         let (instance, ebpf) = Instance::load_object(object, &self.pins, netns_inode)?;
         self.instances.insert(netns_inode, instance);
         Ok(ebpf)
+    }
+
+    /// Loads each program once more, by itself, and tells what that took. None of them is attached.
+    ///
+    /// # Errors
+    /// When one cannot be loaded.
+    pub fn budgets(&self) -> Result<Vec<Budget>, Error> {
+        let mut ebpf = instance::load_apart(&self.pins, self.own_netns)?;
+        let mut budgets = Vec::new();
+        for (name, program) in ebpf.programs_mut() {
+            let began = Instant::now();
+            match program {
+                Program::SchedClassifier(program) => program.load()?,
+                Program::CgroupSkb(program) => program.load()?,
+                Program::CgroupSock(program) => program.load()?,
+                Program::CgroupSockAddr(program) => program.load()?,
+                Program::SkLookup(program) => program.load()?,
+                other => {
+                    return Err(Error::Unsupported {
+                        missing: format!("a budget for {name}, which is a {:?}", other.prog_type()),
+                        hint: "add its kind to Dataplane::budgets".to_owned(),
+                    });
+                }
+            }
+            let load = began.elapsed();
+            let instructions = program.info()?.verified_instruction_count();
+            budgets.push(Budget { program: name.to_owned(), instructions, load });
+        }
+        budgets.sort_by(|one, other| one.program.cmp(&other.program));
+        Ok(budgets)
     }
 
     /// Takes the program off a sandbox's device and leaves everything else: others may run it there.

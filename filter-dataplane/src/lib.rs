@@ -55,6 +55,8 @@ mod time_wait;
 
 #[cfg(feature = "bench")]
 pub use bare::{Switched, time_bare_inserts};
+#[cfg(feature = "bench")]
+pub use bench::Budget;
 
 pub use cgroup::here as own_cgroup;
 pub use cgroups::CgroupPath;

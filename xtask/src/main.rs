@@ -7,6 +7,7 @@
 
 mod bench;
 mod build;
+mod bypass;
 mod ci;
 mod demo;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Task {
     Bench(bench::Benchmark),
     /// Run tests on other kernels, in virtual machines
     Vm(vm::Options),
+    /// Try every attack of tests/bypass on this kernel and on others, beside nftables; writes docs/bypass.md
+    Bypass(bypass::Options),
     /// Formatting, lints, dependencies, documentation and every test
     Ci,
     /// Feed parsers and judges what a fuzzer thinks of
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::task(filter.as_deref()),
         Task::Bench(benchmark) => bench::task(&benchmark),
         Task::Vm(options) => vm::task(&options),
+        Task::Bypass(options) => bypass::task(&options),
         Task::Ci => ci::task(),
         Task::Fuzz(options) => fuzz::task(&options),
         Task::Mutants { names } => mutants::task(&names),

@@ -12,6 +12,8 @@ pub const MODULES: &str = "/modules";
 pub const TAG: &str = "host";
 /// Begins a line about a command that has ended, with a [`Verdict`] in JSON behind it.
 pub const VERDICT: &str = "guest-verdict ";
+/// The first line.
+pub const BEGUN: &str = "guest-begun";
 /// The last line.
 pub const DONE: &str = "guest-done";
 

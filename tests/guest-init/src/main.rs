@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
-use guest_init::{Command, DONE, MODULES, PLAN, Plan, TAG, VERDICT, Verdict};
+use guest_init::{BEGUN, Command, DONE, MODULES, PLAN, Plan, TAG, VERDICT, Verdict};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -17,6 +17,7 @@ use std::time::Instant;
 const ROOT: &str = "/host";
 
 fn main() {
+    println!("{BEGUN}");
     let ran = run();
     if let Err(error) = ran {
         println!("guest-init: {error:#}");
@@ -74,7 +75,10 @@ fn mount_all() -> Result<()> {
     }
     mount(Some("devpts"), inside("/dev/pts").as_str(), Some("devpts"), MsFlags::empty(), None::<&str>)
         .context("devpts")?;
-    chroot(ROOT).context(ROOT)?;
+    // In a mere chroot there are no user namespaces (user_namespaces(7)).
+    chdir(ROOT).context(ROOT)?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("moving the root")?;
+    chroot(".").context(ROOT)?;
     chdir("/").context("/")
 }
 

@@ -3,7 +3,7 @@
 use super::kernel::{Kernel, folder};
 use crate::tool;
 use anyhow::{Context, Result, bail};
-use guest_init::{DONE, TAG, VERDICT, Verdict};
+use guest_init::{BEGUN, DONE, TAG, VERDICT, Verdict};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,23 +14,37 @@ use std::time::{Duration, Instant};
 
 /// Memory in MiB.
 const MEMORY: u32 = 3_072;
+/// The kernel's command line. Grace periods are expedited: an idle kernel before 6.2 waits 20 ms for one each time that userspace looks into a map of maps, and the
+/// packet table does so thousands of times.
+const CMDLINE: &str = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 rcupdate.rcu_expedited=1";
 /// What is in a line when the kernel is broken.
 const BROKEN: [&str; 5] = ["Kernel panic", "soft lockup", "Oops", "BUG:", "hung_task"];
+/// Where the host's processor runs machines.
+const KVM: &str = "/dev/kvm";
+/// How long the first process may take to begin.
+const BEGINS: Duration = Duration::from_secs(120);
 /// How long the part of the host that shares files may take to begin.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Begins a line that a suite prints for a table.
+pub(crate) const ROW: &str = "row ";
+
 /// What was on the console.
 #[derive(Default)]
-pub(super) struct Console {
-    pub(super) suites: Vec<Told>,
+pub(crate) struct Console {
+    pub(crate) suites: Vec<Told>,
+    /// Rows for tables: what suites print behind [`ROW`].
+    pub(crate) rows: Vec<String>,
+    /// Tests since the last verdict, by what became of them.
+    counted: (usize, usize),
 }
 
 /// What was told of a suite.
-pub(super) struct Told {
-    pub(super) verdict: Verdict,
+pub(crate) struct Told {
+    pub(crate) verdict: Verdict,
     /// Tests, by what became of them.
-    pub(super) passed: usize,
-    pub(super) failed: usize,
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
 }
 
 /// A process that ends with this.
@@ -48,9 +62,22 @@ impl Drop for Ends {
 pub(super) fn run(kernel: &Kernel, image: &Path, at_most: Duration) -> Result<Console> {
     let log = folder().join("logs").join(format!("{}.log", kernel.release));
     fs::create_dir_all(folder().join("logs"))?;
+    // One that can be opened may still not work in the guest: where it does not begin there, it is emulated.
+    if File::options().read(true).write(true).open(KVM).is_ok() {
+        match boot(kernel, image, &log, "kvm", at_most)? {
+            Some(console) => return Ok(console),
+            None => eprintln!("   {KVM} is there, but nothing begins by it: emulated"),
+        }
+    }
+    let console = boot(kernel, image, &log, "tcg,thread=multi", at_most)?;
+    console.with_context(|| format!("the machine does not begin: see {}", log.display()))
+}
+
+/// The same by one accelerator. `None` when the first process has not begun in time.
+fn boot(kernel: &Kernel, image: &Path, log: &Path, accelerator: &str, at_most: Duration) -> Result<Option<Console>> {
     let socket = folder().join(format!("{}.sock", kernel.release));
     let _sharing = share(&socket)?;
-    let mut machine = Ends(start(kernel, image, &socket)?);
+    let mut machine = Ends(start(kernel, image, &socket, accelerator)?);
     let output = machine.0.stdout.take().context("its console")?;
     let (telling, lines) = channel();
     thread::spawn(move || {
@@ -64,34 +91,48 @@ pub(super) fn run(kernel: &Kernel, image: &Path, at_most: Duration) -> Result<Co
             line.clear();
         }
     });
-    let mut kept = File::create(&log).with_context(|| log.display().to_string())?;
-    let (mut console, mut counted, end) = (Console::default(), (0, 0), Instant::now() + at_most);
+    let mut kept = File::create(log).with_context(|| log.display().to_string())?;
+    let (mut console, mut has_begun) = (Console::default(), false);
+    let begun = Instant::now();
     loop {
-        let line = match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let limit = if has_begun { at_most } else { at_most.min(BEGINS) };
+        let line = match lines.recv_timeout(limit.saturating_sub(begun.elapsed())) {
             Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) if !has_begun => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) if !has_begun => return Ok(None),
             Err(RecvTimeoutError::Timeout) => bail!("the machine was not done in {at_most:?}: see {}", log.display()),
             Err(RecvTimeoutError::Disconnected) => bail!("the machine ended before it was done: see {}", log.display()),
         };
         writeln!(kept, "{line}")?;
-        if BROKEN.iter().any(|word| line.contains(word)) {
-            bail!("the kernel is broken: {line}\n  see {}", log.display());
+        if let Some(word) = BROKEN.iter().find(|word| line.contains(*word)) {
+            bail!("the kernel is broken ({word}): {line}\n  see {}", log.display());
         }
+        // The firmware leaves what clears a screen in front.
+        has_begun |= line.ends_with(BEGUN);
         if line == DONE {
-            return Ok(console);
+            return Ok(Some(console));
         }
-        if let Some(text) = line.strip_prefix(VERDICT) {
+        console.take(&line)?;
+    }
+}
+
+impl Console {
+    fn take(&mut self, line: &str) -> Result<()> {
+        if let Some(row) = line.strip_prefix(ROW) {
+            self.rows.push(row.to_owned());
+        } else if let Some(text) = line.strip_prefix(VERDICT) {
             let verdict: Verdict = serde_json::from_str(text).context("a verdict")?;
-            eprintln!("   {}: {} passed, {} failed", verdict.name, counted.0, counted.1);
-            console.suites.push(Told { verdict, passed: counted.0, failed: counted.1 });
-            counted = (0, 0);
-        } else if line.starts_with("test ") {
-            counted.0 += usize::from(line.ends_with(" ok"));
-            let has_failed = line.ends_with("FAILED");
-            counted.1 += usize::from(has_failed);
-            if has_failed {
-                eprintln!("   {line}");
-            }
+            let (passed, failed) = std::mem::take(&mut self.counted);
+            eprintln!("   {}: {passed} passed, {failed} failed", verdict.name);
+            self.suites.push(Told { verdict, passed, failed });
+        } else if line.starts_with("test ") && line.ends_with(" ok") {
+            self.counted.0 += 1;
+        } else if line.ends_with("FAILED") {
+            // What a test has written may stand between its name and this.
+            self.counted.1 += usize::from(!line.starts_with("test result"));
+            eprintln!("   {line}");
         }
+        Ok(())
     }
 }
 
@@ -121,29 +162,20 @@ fn share(socket: &Path) -> Result<Ends> {
     Ok(sharing)
 }
 
-fn start(kernel: &Kernel, image: &Path, socket: &Path) -> Result<Child> {
+fn start(kernel: &Kernel, image: &Path, socket: &Path, accelerator: &str) -> Result<Child> {
     let memory = format!("memory-backend-memfd,id=memory,size={MEMORY}M,share=on");
     let shared = format!("vhost-user-fs-pci,queue-size=1024,chardev=shared,tag={TAG}");
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-M", "q35", "-cpu", "max", "-smp", "2", "-m", &MEMORY.to_string(), "-accel", accelerator()])
+        .args(["-M", "q35", "-cpu", "max", "-smp", "2", "-m", &MEMORY.to_string(), "-accel", accelerator])
         .args(["-nographic", "-no-reboot", "-nic", "none", "-object", &memory, "-numa", "node,memdev=memory"])
         .arg("-chardev")
         .arg(format!("socket,id=shared,path={}", socket.display()))
-        .args(["-device", &shared, "-append", "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1"])
+        .args(["-device", &shared, "-append", CMDLINE])
         .arg("-kernel")
         .arg(kernel.image())
         .arg("-initrd")
         .arg(image);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command.spawn().context("qemu-system-x86_64\n  hint: cargo xtask setup")
-}
-
-/// KVM where a guest can be seen to run under it is left to the operator of the machine (`SANDBOX_FILTER_VM_ACCEL=kvm`): one that opens the device and then
-/// fails in the guest cannot be told from here.
-fn accelerator() -> &'static str {
-    match std::env::var("SANDBOX_FILTER_VM_ACCEL") {
-        Ok(wanted) if wanted == "kvm" => "kvm",
-        _ => "tcg,thread=multi",
-    }
 }

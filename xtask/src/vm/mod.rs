@@ -5,28 +5,33 @@
 
 mod initramfs;
 mod kernel;
-mod machine;
-mod suites;
+pub(crate) mod machine;
+pub(crate) mod suites;
 
 use crate::build;
 use crate::setup;
 use crate::steps::Seconds;
 use crate::tool;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use kernel::Kernel;
 use machine::Console;
+use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
+use suites::Suites;
 
 /// Kernels that the filter is held against, oldest first.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
-/// Which kernels, and which tests.
+/// Which kernels, suites and tests.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Kernels: 6.1, 6.12, or all
     kernels: Vec<String>,
+    /// Only this suite: table, bypass or scenarios
+    #[arg(long)]
+    suite: Option<String>,
     /// Only the tests whose name contains this
     #[arg(long)]
     filter: Option<String>,
@@ -48,37 +53,60 @@ struct Row {
 
 /// Runs the tests on each kernel.
 pub(crate) fn task(options: &Options) -> Result<ExitCode> {
-    if !tool::is_root() {
-        bail!("machines share this host's file system as root sees it\n  hint: run the same command with sudo");
-    }
-    build::everything(&build::Options::default())?;
-    setup::ensure_virtual_machines()?;
-    let chosen: Vec<&str> = match options.kernels.as_slice() {
-        [] => KERNELS.to_vec(),
-        some if some.iter().any(|name| name == "all") => KERNELS.to_vec(),
-        some => some.iter().map(String::as_str).collect(),
-    };
-    let suites = suites::build(options.filter.as_deref())?;
-    let init = initramfs::init()?;
+    prepare()?;
+    let suites = suites::build(options.suite.as_deref(), options.filter.as_deref())?;
+    let at_most = Duration::from_secs(60 * options.minutes);
     let mut rows = Vec::new();
-    for series in chosen {
-        let kernel = Kernel::get(series)?;
-        eprintln!("\n── {}", kernel.release);
-        let image = initramfs::make(&kernel, &init, &suites)?;
-        let console = machine::run(&kernel, &image, Duration::from_secs(60 * options.minutes))?;
-        rows.extend(told(&kernel, &suites.names(), &console, options.filter.is_some()));
+    for series in chosen(&options.kernels) {
+        let (release, console) = boot(series, &suites, at_most)?;
+        rows.extend(told(&release, &suites.names(), &console, options.filter.is_some()));
     }
     println!("\n{}", table(&rows));
     Ok(if rows.iter().all(|row| row.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Builds and installs what machines need.
+pub(crate) fn prepare() -> Result<()> {
+    if !tool::is_root() {
+        bail!("machines share this host's file system as root sees it\n  hint: run the same command with sudo");
+    }
+    build::everything(&build::Options::default())?;
+    setup::ensure_virtual_machines()
+}
+
+/// The kernels that were asked for; all of them for none.
+pub(crate) fn chosen(kernels: &[String]) -> Vec<&str> {
+    match kernels {
+        [] => KERNELS.to_vec(),
+        some if some.iter().any(|name| name == "all") => KERNELS.to_vec(),
+        some => some.iter().map(String::as_str).collect(),
+    }
+}
+
+/// What was on the consoles of the machines that ran last.
+pub(crate) fn kept() -> Result<String> {
+    let folder = kernel::folder().join("logs");
+    let logs = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let texts = logs.map(|log| Ok(String::from_utf8_lossy(&fs::read(log?.path())?).into_owned() + "\n"));
+    texts.collect()
+}
+
+/// Boots the newest kernel of a series and runs suites there; its release, and what was on its console.
+pub(crate) fn boot(series: &str, suites: &Suites, at_most: Duration) -> Result<(String, Console)> {
+    let kernel = Kernel::get(series)?;
+    eprintln!("\n── {}", kernel.release);
+    let image = initramfs::make(&kernel, &initramfs::init()?, suites)?;
+    let console = machine::run(&kernel, &image, at_most)?;
+    Ok((kernel.release, console))
+}
+
 /// What a machine has told of each suite; one that it says nothing of has failed.
-fn told(kernel: &Kernel, suites: &[String], console: &Console, is_filtered: bool) -> Vec<Row> {
+fn told(kernel: &str, suites: &[String], console: &Console, is_filtered: bool) -> Vec<Row> {
     let row = |suite: &String| {
         let told = console.suites.iter().find(|told| told.verdict.name == *suite);
         let (passed, failed) = told.map_or((0, 0), |told| (told.passed, told.failed));
         Row {
-            kernel: kernel.release.clone(),
+            kernel: kernel.to_owned(),
             suite: suite.clone(),
             passed,
             failed,

@@ -4,29 +4,36 @@ use crate::tool::{self, Tool};
 use anyhow::{Context, Result, ensure};
 use guest_init::{Command, Plan};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// The suite of attacks.
+pub(crate) const BYPASS: &str = "bypass";
+
 /// Packages and test programs, in the order in which they are run; the folder is where cargo would run them.
-const PROGRAMS: [(&str, &str, &str); 2] =
-    [("test-packets", "table", "tests/packets"), ("test-scenarios", "scenarios", "tests/scenarios")];
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("test-packets", "table", "tests/packets"),
+    ("test-bypass", BYPASS, "tests/bypass"),
+    ("test-scenarios", "scenarios", "tests/scenarios"),
+];
 
 /// Test programs, ready to be run.
-pub(super) struct Suites {
+pub(crate) struct Suites {
     plan: Plan,
 }
 
-/// Builds them.
-pub(super) fn build(filter: Option<&str>) -> Result<Suites> {
+/// Builds them, or the one of a name.
+pub(crate) fn build(only: Option<&str>, filter: Option<&str>) -> Result<Suites> {
     let mut plan = Plan::default();
-    for (package, test, folder) in PROGRAMS {
-        let mut words = vec![program(package, test)?.display().to_string()];
+    for (package, test, folder) in PROGRAMS.into_iter().filter(|(_, test, _)| only.is_none_or(|only| only == *test)) {
+        let mut words = vec![program(package, test)?.display().to_string(), "--color=never".to_owned()];
         words.extend(filter.map(str::to_owned));
         plan.commands.push(Command {
             name: test.to_owned(),
             words,
             directory: tool::root().join(folder),
-            environment: BTreeMap::from([("CI".to_owned(), "true".to_owned())]),
+            environment: [("CI", "true"), ("BYPASS_ROWS", "1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         });
     }
     Ok(Suites { plan })
@@ -45,7 +52,7 @@ impl Suites {
 }
 
 /// Where cargo has put a test program.
-fn program(package: &str, test: &str) -> Result<PathBuf> {
+pub(crate) fn program(package: &str, test: &str) -> Result<PathBuf> {
     let mut found = None;
     let status = Tool::cargo("test")
         .args(["--package", package, "--test", test, "--no-run", "--message-format", "json-render-diagnostics"])

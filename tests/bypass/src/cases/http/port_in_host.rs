@@ -1,0 +1,14 @@
+//! The denied name where a port belongs.
+
+use crate::attack::say;
+use crate::case::{Case, Policy};
+use crate::target::{ALLOWED_NAME, Target};
+use anyhow::Result;
+
+pub(super) const CASE: Case =
+    Case::new("port-in-host", "the denied name where a port belongs", attempt).against(Policy::Names);
+
+fn attempt(target: &Target) -> Result<()> {
+    let denied = target.denied_name();
+    say(target.allowed(80), format!("GET / HTTP/1.1\r\nHost: {ALLOWED_NAME}:{denied}\r\n\r\n")).map(drop)
+}

@@ -1,0 +1,14 @@
+//! A second request hidden between two lengths.
+
+use crate::attack::say;
+use crate::case::{Case, Policy};
+use crate::target::{ALLOWED_NAME, Target};
+use anyhow::Result;
+
+pub(super) const CASE: Case =
+    Case::new("two-lengths", "a second request hidden between two lengths", attempt).against(Policy::Names);
+
+fn attempt(target: &Target) -> Result<()> {
+    let denied = target.denied_name();
+    say(target.allowed(80), format!("POST / HTTP/1.1\r\nHost: {ALLOWED_NAME}\r\nContent-Length: 0\r\nContent-Length: 200\r\n\r\nGET / HTTP/1.1\r\nHost: {denied}\r\n\r\n")).map(drop)
+}

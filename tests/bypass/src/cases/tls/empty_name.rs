@@ -1,0 +1,14 @@
+//! A hello with an empty name.
+
+use crate::attack::say;
+use crate::case::{Case, Policy};
+use crate::target::Target;
+use anyhow::Result;
+use test_world::ClientHello;
+
+pub(super) const CASE: Case = Case::new("empty-name", "a hello with an empty name", attempt).against(Policy::Names);
+
+fn attempt(target: &Target) -> Result<()> {
+    let hello = ClientHello::named("").extension(0xfeed, target.canary.clone().into_bytes());
+    say(target.allowed(443), hello.wire()).map(drop)
+}

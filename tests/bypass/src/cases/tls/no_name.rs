@@ -1,0 +1,14 @@
+//! A hello without a name.
+
+use crate::attack::say;
+use crate::case::{Case, Policy};
+use crate::target::Target;
+use anyhow::Result;
+use test_world::ClientHello;
+
+pub(super) const CASE: Case = Case::new("no-name", "a hello without a name", attempt).against(Policy::Names);
+
+fn attempt(target: &Target) -> Result<()> {
+    let hello = ClientHello::unnamed().extension(0xfeed, target.canary.clone().into_bytes());
+    say(target.allowed(443), hello.wire()).map(drop)
+}
