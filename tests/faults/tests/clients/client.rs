@@ -238,6 +238,11 @@ impl Client {
         Ok(true)
     }
 
+    /// Whether its sandbox is there, whatever becomes of the call under way.
+    pub(crate) fn has_sandbox(&self) -> bool {
+        self.known.is_some() && !matches!(self.pending, Some(Doing::Kill | Doing::Detach))
+    }
+
     /// Whether a key lets in.
     pub(crate) fn lets_in(&self, key: &str) -> Result<bool> {
         let status = Request::new("GET", "/v2/sandboxes?limit=1").key(key).send(&self.host, PORT)?.status;

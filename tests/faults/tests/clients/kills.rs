@@ -1,5 +1,6 @@
 //! A daemon that is killed while several clients create, change, extend and end sandboxes: at each fail point that they lead to, and at random.
 
+use crate::client::Client;
 use crate::random::Random;
 use crate::stage::{Became, Stage};
 use anyhow::{Context, Result, ensure};
@@ -127,6 +128,11 @@ impl Stage {
     fn kill_at(&mut self, point: &'static str, random: &mut Random) -> Result<()> {
         if ADOPTION.contains(&point) {
             self.kill_at_random(random)?;
+            // The next one must have something to take over.
+            while !self.clients.iter().any(Client::has_sandbox) {
+                self.takes_over()?;
+                self.kill_at_random(random)?;
+            }
             self.arm(point)?;
             return self.dies_at_start(point);
         }
