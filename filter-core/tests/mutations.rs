@@ -118,6 +118,11 @@ fn plain_packets_are_recognised() {
     };
     let named: Vec<_> = seeds().iter().filter(|seed| plain(&seed.bytes)).map(|seed| seed.name).collect();
     assert_eq!(named, ["tcp", "tcp over ipv6", "udp", "udp over ipv6"]);
+    let sent =
+        |seed: &&Seed| plain::sent(&Frame { bytes: &seed.bytes, stripped_vlan: None }, &sandbox(), &World).is_some();
+    // Whose address it is, is not asked of a cgroup.
+    let sent: Vec<_> = seeds().iter().filter(sent).map(|seed| seed.name).collect();
+    assert_eq!(sent, [named.as_slice(), &["spoofed"]].concat());
     let towards = |(seed, mark): (Seed, u32)| {
         let frame = Frame { bytes: &seed.bytes, stripped_vlan: None };
         plain::to_sandbox(&frame, mark, &sandbox(), &World).map(|_| seed.name)

@@ -33,16 +33,29 @@ macro_rules! load {
 /// The linear part of a packet.
 pub struct InPlace {
     skb: *const __sk_buff,
+    /// Where the link header begins, or would.
     start: *const u8,
     end: usize,
+    /// How much of the packet is thought and not there.
+    lacks: u32,
 }
+
+/// Length of an Ethernet header.
+const LINK: u32 = 14;
 
 impl InPlace {
     #[inline(always)]
     pub fn new(skb: *const __sk_buff) -> InPlace {
         // SAFETY: the context of a classifier is valid while it runs.
         let (start, end) = unsafe { ((*skb).data, (*skb).data_end) };
-        InPlace { skb, start: start as usize as *const u8, end: end as usize }
+        InPlace { skb, start: start as usize as *const u8, end: end as usize, lacks: 0 }
+    }
+
+    /// Of a packet that begins with its IP header.
+    #[inline(always)]
+    pub fn without_link(skb: *const __sk_buff) -> InPlace {
+        let InPlace { start, end, .. } = InPlace::new(skb);
+        InPlace { skb, start: start.wrapping_sub(LINK as usize), end, lacks: LINK }
     }
 }
 
@@ -50,7 +63,7 @@ impl Head for InPlace {
     #[inline(always)]
     fn length(&self) -> u32 {
         // SAFETY: as in `new`.
-        unsafe { (*self.skb).len }
+        unsafe { (*self.skb).len + self.lacks }
     }
 
     #[inline(always)]

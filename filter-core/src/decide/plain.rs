@@ -147,6 +147,42 @@ pub fn to_sandbox<H: Head, L: Lists>(head: &H, mark: u32, sandbox: &SandboxConfi
     }
 }
 
+/// Allows a plain packet that a socket of a cgroup sends, as [`decide_sent`](crate::decide_sent) would. It has no link header; `head` counts as if
+/// there were one, of which it is not asked.
+#[inline(always)]
+pub fn sent<H: Head, L: Lists>(head: &H, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+    match version(head, sandbox)? {
+        Family::V4 => leaves::<_, true>(v4(head)?, sandbox, lists),
+        Family::V6 => leaves::<_, false>(v6(head)?, sandbox, lists),
+    }
+}
+
+/// Allows a plain packet with a mark that is about to reach a socket of a cgroup, as [`decide_received`](crate::decide_received) would; `head` as in
+/// [`sent`].
+#[inline(always)]
+pub fn received<H: Head, L: Lists>(head: &H, mark: u32, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+    if is_of_own_socket(mark, sandbox) {
+        return None;
+    }
+    match version(head, sandbox)? {
+        Family::V4 => arrives::<_, true>(v4(head)?, sandbox, lists),
+        Family::V6 => arrives::<_, false>(v6(head)?, sandbox, lists),
+    }
+}
+
+/// Allows where a socket of a cgroup is about to send, or to connect to, as [`decide_destination`](crate::decide_destination) would.
+#[inline(always)]
+pub fn destination<L: Lists>(remote: &Remote, sandbox: &SandboxConfig, lists: &L) -> Option<Reason> {
+    if sandbox.flags & SandboxFlags::SEALED != 0 {
+        return None;
+    }
+    if remote.address.is_v4() {
+        listed::<_, true>(remote, sandbox, lists)
+    } else {
+        listed::<_, false>(remote, sandbox, lists)
+    }
+}
+
 #[inline(always)]
 fn outbound<H: Head, L: Lists, const V4: bool>(
     head: &H,
@@ -158,15 +194,38 @@ fn outbound<H: Head, L: Lists, const V4: bool>(
     let own_mac = sandbox.flags & SandboxFlags::CHECK_MAC == 0 || from == sandbox.mac;
     let to_gateway = to == sandbox.gateway_mac;
     let foreign = from == sandbox.gateway_mac || from.is_group();
-    let Plain { destination: address, destination_port, protocol, tcp_flags, .. } = packet;
+    let Plain { destination_port, protocol, tcp_flags, .. } = packet;
     if sandbox.may_be_carried(protocol, destination_port, tcp_flags) {
         return None;
     }
-    if !own_mac || !to_gateway || foreign || !lists.owns(sandbox, &packet.source) || ends_followed(&packet, lists) {
+    if !own_mac || !to_gateway || foreign || !lists.owns(sandbox, &packet.source) {
         return None;
     }
+    leaves::<_, V4>(packet, sandbox, lists)
+}
+
+/// Allows a packet to where the lists allow it, unless it may be the end of a connection that came in.
+#[inline(always)]
+fn leaves<L: Lists, const V4: bool>(packet: Plain, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+    if ends_followed(&packet, lists) {
+        return None;
+    }
+    let Plain { destination: address, destination_port, protocol, .. } = packet;
     let far = Remote { address, port: Some(destination_port), protocol, capturable: true };
     Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
+}
+
+/// Allows a packet from where the lists allow to send.
+#[inline(always)]
+fn arrives<L: Lists, const V4: bool>(packet: Plain, sandbox: &SandboxConfig, lists: &L) -> Option<Allowed> {
+    let Plain { source: address, source_port, protocol, .. } = packet;
+    let far = Remote { address, port: Some(source_port), protocol, capturable: false };
+    Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
+}
+
+#[inline(always)]
+fn is_of_own_socket(mark: u32, sandbox: &SandboxConfig) -> bool {
+    sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark
 }
 
 #[inline(always)]
@@ -178,14 +237,12 @@ fn inbound<H: Head, L: Lists, const V4: bool>(
     lists: &L,
 ) -> Option<Allowed> {
     let from_gateway = mac::<_, SOURCE_MAC>(head) == sandbox.gateway_mac;
-    let marked = sandbox.mark_mask != 0 && mark & sandbox.mark_mask == sandbox.own_mark;
+    let marked = is_of_own_socket(mark, sandbox);
     let its = lists.is_sandboxs(sandbox, &packet.destination);
     if !from_gateway || marked || !its {
         return None;
     }
-    let Plain { source: address, source_port, protocol, .. } = packet;
-    let far = Remote { address, port: Some(source_port), protocol, capturable: false };
-    Some(Allowed { reason: listed::<_, V4>(&far, sandbox, lists)?, packet })
+    arrives::<_, V4>(packet, sandbox, lists)
 }
 
 /// Whether a packet of the sandbox may be the end of a connection that came in.
@@ -220,10 +277,25 @@ enum Family {
     V6,
 }
 
+/// What has another way: the sealed, and connections that are accounted.
+const ELSEWHERE: u32 = SandboxFlags::SEALED | SandboxFlags::ACCOUNTED;
+
+/// The family of what may be a plain packet without a link header.
+#[inline(always)]
+fn version<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
+    if sandbox.flags & ELSEWHERE != 0 || !head.holds(V4_TRANSPORT as u32 + UDP_HEADER) {
+        return None;
+    }
+    match head.two::<IP>()[0] >> 4 {
+        4 => Some(Family::V4),
+        6 => Some(Family::V6),
+        _ => None,
+    }
+}
+
 /// The family of what may be a plain packet.
 #[inline(always)]
 fn family<H: Head>(head: &H, sandbox: &SandboxConfig) -> Option<Family> {
-    const ELSEWHERE: u32 = SandboxFlags::SEALED | SandboxFlags::ACCOUNTED;
     let holds = head.holds(V4_TRANSPORT as u32 + UDP_HEADER);
     if sandbox.flags & ELSEWHERE != 0 || head.is_tagged() || !holds {
         return None;

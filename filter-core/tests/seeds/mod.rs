@@ -5,7 +5,10 @@ use etherparse::{Ipv6RawExtHeader, PacketBuilder};
 use filter_core::abi::{FlowKey, LivingValue, Mac, PolicyFlags, PolicyValue, Prefix, SandboxConfig, SandboxFlags};
 use filter_core::decide::plain::{self, Allowed, Plain};
 use filter_core::packet::{Flow, Frame};
-use filter_core::{Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound, protected};
+use filter_core::{
+    Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound, decide_received, decide_sent,
+    protected,
+};
 
 /// MAC address of the sandbox.
 pub(crate) const SANDBOX_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -87,6 +90,13 @@ pub(crate) fn judge(bytes: &[u8], stripped_vlan: Option<u16>) -> (Verdict, Flow)
     let frame = Frame { bytes, stripped_vlan };
     let verdict = decide(&frame, &mut flow, &sandbox(), &World);
     agrees(plain::from_sandbox(&frame, &sandbox(), &World), &verdict, &flow);
+    if let Some(packet) = bytes.get(14..) {
+        // The same as a socket of a cgroup sends it.
+        let (mut flow, packet) = (Flow::default(), Frame { bytes: packet, stripped_vlan: None });
+        let verdict = decide_sent(&packet, &mut flow, &sandbox(), &World);
+        flow.transport += 14;
+        agrees(plain::sent(&frame, &sandbox(), &World), &verdict, &flow);
+    }
     (verdict, flow)
 }
 
@@ -96,6 +106,12 @@ pub(crate) fn judge_inbound(bytes: &[u8], mark: u32) -> (Verdict, Flow) {
     let frame = Frame { bytes, stripped_vlan: None };
     let verdict = decide_inbound(&frame, &mut flow, mark, &sandbox(), &World);
     agrees(plain::to_sandbox(&frame, mark, &sandbox(), &World), &verdict, &flow);
+    if let Some(packet) = bytes.get(14..) {
+        let (mut flow, packet) = (Flow::default(), Frame { bytes: packet, stripped_vlan: None });
+        let verdict = decide_received(&packet, &mut flow, mark, &sandbox(), &World);
+        flow.transport += 14;
+        agrees(plain::received(&frame, mark, &sandbox(), &World), &verdict, &flow);
+    }
     (verdict, flow)
 }
 

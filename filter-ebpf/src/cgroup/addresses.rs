@@ -5,12 +5,14 @@ use super::sockets::is_own;
 use super::{ALLOW, Attached, REFUSE, count_sent};
 use crate::dial::{to_v4, to_v6};
 use crate::emit;
+use crate::plain::Policy;
 use crate::tables::Walk;
 use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::{bpf_getsockopt, bpf_setsockopt};
+use aya_ebpf::helpers::bpf_setsockopt;
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use filter_core::abi::{Sandbox, SandboxConfig};
+use filter_core::decide::plain;
 use filter_core::packet::{Flow, ethertype};
 use filter_core::{Address, Reason, Remote, Verdict, decide_destination};
 
@@ -47,18 +49,21 @@ fn mark(to: *const bpf_sock_addr, config: &SandboxConfig, is_handed_over: bool) 
     const SOL_SOCKET: i32 = 1;
     const SO_MARK: i32 = 36;
     const SIZE: i32 = size_of::<u32>() as i32;
-    let ctx = to.cast_mut().cast();
-    let mut mark = 0_u32;
-    // SAFETY: the context is valid while the program runs, and the value as long as told.
-    if unsafe { bpf_getsockopt(ctx, SOL_SOCKET, SO_MARK, (&raw mut mark).cast(), SIZE) } != 0 {
-        return false;
-    }
+    // SAFETY: the context is valid while the program runs, and a socket that is there is a whole one.
+    let mark = unsafe {
+        let socket = (*to).__bindgen_anon_1.sk;
+        if socket.is_null() {
+            return false;
+        }
+        (*socket).mark
+    };
     let is_marked = mark & config.mark_mask == config.capture_mark;
     if is_marked == is_handed_over {
         return true;
     }
+    let ctx = to.cast_mut().cast();
     let mut wanted = mark & !config.mark_mask | if is_handed_over { config.capture_mark } else { 0 };
-    // SAFETY: as above.
+    // SAFETY: as above; the value is as long as told.
     unsafe { bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, (&raw mut wanted).cast(), SIZE) == 0 }
 }
 
@@ -73,7 +78,10 @@ fn judge(to: *const bpf_sock_addr, address: Address, hooks: Hooks) -> i32 {
     let (port, protocol) = (u16::from_be(port as u16), protocol as u8);
     let remote = Remote { address, port: Some(port), protocol, capturable: true };
     let walk = Walk { slot, sandbox: Some(sandbox), skb: core::ptr::null_mut() };
-    let verdict = decide_destination(&remote, config, &walk);
+    let verdict = match plain::destination(&remote, config, &Policy { slot, first: &sandbox.policy }) {
+        Some(reason) => Verdict::unasked(reason),
+        None => decide_destination(&remote, config, &walk),
+    };
     let verdict = match verdict.reason {
         Reason::OwnLoopback if !is_own(to, &address, port, protocol, attached.tag()) => {
             Verdict::unasked(Reason::ProtectedRange)

@@ -6,11 +6,13 @@ use crate::connections;
 use crate::emit;
 use crate::flows::{self, Way};
 use crate::frame::Frame;
+use crate::plain::{InPlace, Policy};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_sk_fullsock;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use filter_core::abi::{self, Sandbox, SandboxConfig};
+use filter_core::decide::plain;
 use filter_core::packet::Flow;
 use filter_core::{Reason, Verdict, decide_received, decide_sent};
 
@@ -31,6 +33,9 @@ fn judge(ctx: &SkBuffContext, way: Way) -> i32 {
     };
     let (slot, Sandbox { config, .. }) = (attached.entry.slot, attached.sandbox);
     let skb = ctx.skb.skb;
+    if pass_plain(skb, slot, way as u32) != 0 {
+        return ALLOW;
+    }
     let (mut flow, mut inner) = (Flow::default(), Flow::default());
     let walk = CgroupWalk::new(&attached, skb, &mut inner);
     let packet = Frame { skb };
@@ -58,6 +63,27 @@ fn judge(ctx: &SkBuffContext, way: Way) -> i32 {
     }
     emit::tell(slot, config, &flow, verdict.word(), length);
     REFUSE
+}
+
+/// Lets a plain packet pass that the lists allow: not 0 when it does. A function of its own, so that the walk has the stack for itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pass_plain(skb: *mut __sk_buff, slot: u32, way: u32) -> u32 {
+    let Some(Sandbox { config, policy }) = crate::maps::sandbox(slot) else {
+        return 0;
+    };
+    let (head, lists) = (InPlace::without_link(skb), Policy { slot, first: policy });
+    // SAFETY: the context is valid while the program runs.
+    let (length, mark) = unsafe { ((*skb).len, (*skb).mark) };
+    let is_sent = way == Way::FromSandbox as u32;
+    let allowed =
+        if is_sent { plain::sent(&head, config, &lists) } else { plain::received(&head, mark, config, &lists) };
+    match allowed {
+        Some(allowed) if is_sent => count_sent(slot, allowed.reason, length),
+        Some(allowed) => count_received(slot, allowed.reason, length),
+        None => return 0,
+    }
+    1
 }
 
 /// Whether a packet goes to the sidecar: the hook of `connect` has marked its socket, and so it is about to leave by the loopback device, whose
