@@ -184,6 +184,7 @@ impl Arena {
                 }
             }
         }
+        subject.retire(world.host())?;
         if expected && seen.len() < targets.len() {
             eprintln!("{} ({at:?}): {}{}", case.name, ended.stdout, ended.stderr);
         }

@@ -139,6 +139,15 @@ impl Subject {
         Ok(())
     }
 
+    /// Takes away what would change things for others.
+    pub(crate) fn retire(&mut self, host: &Node) -> Result<()> {
+        if self.filter == Filter::Nftables {
+            self.policy = None;
+            nftables::remove(host, self)?;
+        }
+        Ok(())
+    }
+
     /// Makes [`Policy::Tightened`] what it is called.
     pub(crate) fn tighten(&self, denied: Denied, daemon: &Daemon, host: &Node) -> Result<()> {
         self.put(Policy::Addresses, denied, daemon, host)

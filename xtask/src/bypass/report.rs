@@ -62,6 +62,7 @@ by on the wire between the host and the internet and at the servers there: *stop
 through there, or it is no attack; and what the policy allows has to get through the filter.
 
 *Out of reach* are attacks that the filter does not claim to stop: [limits.md](limits.md) says why. A dash is an attack that needs rights which the attacker does not have in that mode, or a network that it does not share.
+*Not tried* is what the witness could not follow on that kernel.
 
 **nft** is the same attack against a rule set of nftables with the same lists, as a careful operator writes it: allowed addresses accepted and names as what they resolve to,
 replies by connection tracking, everything else dropped, in the `forward` and `input` chains of the host, or in `output` by `socket cgroupv2`.
@@ -147,8 +148,10 @@ impl Report {
             let what = of_class().find(|one| one.case == case).map_or("", |one| one.what.as_str());
             let mut cells = Vec::new();
             for mode in ["tc", "cgroup"] {
+                let is_tried = kernels.iter().any(|kernel| found(mode, kernel).is_some());
+                let lacking = if is_tried { "not tried" } else { "–" };
                 for kernel in kernels {
-                    cells.push(found(mode, kernel).map_or_else(|| "–".to_owned(), Attack::cell));
+                    cells.push(found(mode, kernel).map_or_else(|| lacking.to_owned(), Attack::cell));
                 }
             }
             for mode in ["tc", "cgroup"] {

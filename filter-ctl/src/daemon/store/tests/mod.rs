@@ -77,7 +77,7 @@ fn incarnations_values_and_the_secret_outlive_the_daemon() -> Result<()> {
     let dir = TempDir::new()?;
     let store = Store::open(dir.path())?;
     assert_eq!((store.reserve_incarnations()?, store.reserve_incarnations()?), (1 << 16, 2 << 16));
-    store.put(Table::Keys, "k", &json!({ "hash": "x" }))?;
+    store.put(Table::Keys, "k", &json!({ "hash": "of a key" }))?;
     store.put(Table::Making, "m", &1_u32)?;
     store.put(Table::Making, "m", &2_u32)?;
     store.put(Table::Making, "n", &3_u32)?;
@@ -87,9 +87,9 @@ fn incarnations_values_and_the_secret_outlive_the_daemon() -> Result<()> {
     let store = Store::open(dir.path())?;
     assert_eq!(store.reserve_incarnations()?, 3 << 16);
     assert_eq!(store.all::<u32>(Table::Making)?, [("m".to_owned(), 2)]);
-    assert_eq!(store.all::<serde_json::Value>(Table::Keys)?, [("k".to_owned(), json!({ "hash": "x" }))]);
+    assert_eq!(store.all::<serde_json::Value>(Table::Keys)?, [("k".to_owned(), json!({ "hash": "of a key" }))]);
     let told = store.all::<u32>(Table::Keys).unwrap_err().to_string();
-    assert!(told.contains("k of Keys") && told.contains("damaged") && !told.contains('x'), "{told}");
+    assert!(told.contains("k of Keys") && told.contains("damaged") && !told.contains("of a key"), "{told}");
     assert_eq!(store.host_secret(), secret);
     assert_ne!(Store::open(TempDir::new()?.path())?.host_secret(), secret);
     Ok(())
