@@ -107,11 +107,7 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
 
 fn api(options: &Api) -> Result<ExitCode> {
     let mut bench = shipped()?.arg("api");
-    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
-        if given {
-            bench = bench.arg(flag);
-        }
-    }
+    bench = flagged(bench, &[(options.short, "--short"), (options.json, "--json")]);
     if !options.short && !options.dry {
         bench = bench.arg("--write").arg(DOCS);
     }
@@ -121,11 +117,7 @@ fn api(options: &Api) -> Result<ExitCode> {
 fn cgroups(options: &Cgroups) -> Result<ExitCode> {
     build::benchmarked_programs()?;
     let mut bench = shipped()?.arg("cgroups").arg("--objects").arg(build::folder());
-    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
-        if given {
-            bench = bench.arg(flag);
-        }
-    }
+    bench = flagged(bench, &[(options.short, "--short"), (options.json, "--json")]);
     if !options.short && !options.dry {
         bench = bench.arg("--write").arg(DOCS);
     }
@@ -135,11 +127,7 @@ fn cgroups(options: &Cgroups) -> Result<ExitCode> {
 fn names(options: &Names) -> Result<ExitCode> {
     setup::ensure_rivals()?;
     let mut bench = shipped()?.arg("names");
-    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
-        if given {
-            bench = bench.arg(flag);
-        }
-    }
+    bench = flagged(bench, &[(options.short, "--short"), (options.json, "--json")]);
     if let Some(seconds) = options.seconds {
         bench = bench.args(["--seconds", &seconds.to_string()]);
     }
@@ -147,6 +135,11 @@ fn names(options: &Names) -> Result<ExitCode> {
         bench = bench.arg("--write").arg(DOCS);
     }
     bench.become_it()
+}
+
+/// With the flags that were given.
+fn flagged(bench: Tool, flags: &[(bool, &str)]) -> Tool {
+    flags.iter().filter(|(given, _)| *given).fold(bench, |bench, (_, flag)| bench.arg(flag))
 }
 
 /// The benchmark of processes, once it and what operators run are built.
@@ -164,11 +157,7 @@ fn shipped() -> Result<Tool> {
 fn kernel(options: &Kernel) -> Result<ExitCode> {
     let docs = Path::new(DOCS);
     let mut bench = built(&[])?.args(["--program", &options.program]);
-    for (given, flag) in [(options.short, "--short"), (options.json, "--json")] {
-        if given {
-            bench = bench.arg(flag);
-        }
-    }
+    bench = flagged(bench, &[(options.short, "--short"), (options.json, "--json")]);
     if let Some(seconds) = options.seconds {
         bench = bench.args(["--seconds", &seconds.to_string()]);
     }

@@ -6,8 +6,8 @@ use filter_core::abi::{FlowKey, LivingValue, Mac, PolicyFlags, PolicyValue, Pref
 use filter_core::decide::plain::{self, Allowed, Plain};
 use filter_core::packet::{Flow, Frame};
 use filter_core::{
-    Address, FlowChange, Reason, Steps, Tables, Verdict, decide, decide_inbound, decide_received, decide_sent,
-    protected,
+    Address, FlowChange, Reason, Remote, Steps, Tables, Verdict, decide, decide_destination, decide_inbound,
+    decide_received, decide_sent, protected,
 };
 
 /// MAC address of the sandbox.
@@ -94,6 +94,11 @@ pub(crate) fn judge(bytes: &[u8], stripped_vlan: Option<u16>) -> (Verdict, Flow)
         // The same as a socket of a cgroup sends it.
         let (mut flow, packet) = (Flow::default(), Frame { bytes: packet, stripped_vlan: None });
         let verdict = decide_sent(&packet, &mut flow, &sandbox(), &World);
+        let (address, port) = (flow.destination, Some(flow.destination_port));
+        let remote = Remote { address, port, protocol: flow.protocol, capturable: true };
+        if let Some(reason) = plain::destination(&remote, &sandbox(), &World) {
+            assert_eq!(decide_destination(&remote, &sandbox(), &World).reason, reason, "{address:?} {port:?}");
+        }
         flow.transport += 14;
         agrees(plain::sent(&frame, &sandbox(), &World), &verdict, &flow);
     }

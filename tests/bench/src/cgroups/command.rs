@@ -6,6 +6,7 @@ use crate::report::Section;
 use crate::stats::{Series, difference, estimate};
 use crate::world::World;
 use anyhow::{Context, Result, ensure};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,10 +50,18 @@ pub(super) fn measure(rounds: u32) -> Result<Section> {
     Ok(section)
 }
 
+/// How long the daemon of a command may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
 /// Runs a command in the world's router; how long it takes, in nanoseconds.
 fn timed(world: &World, command: &mut Command) -> Result<f64> {
     // What one leaves to be taken away is not the next one's.
-    std::thread::sleep(Duration::from_millis(50));
+    let left = Path::new("/run/sandbox-filter-run").join(world.router.inode()?.to_string());
+    let began = Instant::now();
+    while left.exists() {
+        ensure!(began.elapsed() < GONE, "{} is still there", left.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     world.router.within(|| {
         let began = Instant::now();

@@ -3,6 +3,7 @@
 mod atomic_fragment;
 mod data_behind_the_packet;
 mod extension_headers;
+mod foreign_sources;
 mod fragment_without_header;
 mod icmp_errors;
 mod icmp_others;
@@ -18,7 +19,6 @@ mod plain_datagram;
 mod routing_header;
 mod sixtofour;
 mod source_route;
-mod source_zero;
 mod spoofed_mac;
 mod spoofed_source;
 mod spoofed_source_to_the_allowed;
@@ -65,5 +65,5 @@ pub(super) const CASES: &[Case] = &[
     well_known_ports::CASE,
     data_behind_the_packet::CASE,
     wrong_lengths::CASE,
-    source_zero::CASE,
+    foreign_sources::CASE,
 ];

@@ -1,4 +1,4 @@
-//! A socket that a child has made and hands to its parent.
+//! A socket that another thread has made, connected and handed over.
 
 use crate::attack::udp;
 use crate::case::Case;
@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
 pub(super) const CASE: Case =
-    Case::new("passed-socket", "a socket that a child has made and hands to its parent", attempt);
+    Case::new("passed-socket", "a socket that another thread has made, connected and handed over", attempt);
 
 fn attempt(target: &Target) -> Result<()> {
     let (here, there) = UnixDatagram::pair()?;

@@ -1,4 +1,4 @@
-//! The unspecified address or loopback of a group as the source.
+//! Addresses that are nobody's, or everybody's, as the source.
 
 use crate::case::Case;
 use crate::frames;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use test_packets::Frame;
 
 pub(super) const CASE: Case =
-    Case::new("source-zero", "the unspecified address or loopback of a group as the source", attempt).root();
+    Case::new("foreign-sources", "addresses that are nobody's, or everybody's, as the source", attempt).root();
 
 fn attempt(target: &Target) -> Result<()> {
     let sources: [&str; 2] =
