@@ -37,7 +37,7 @@ impl Stage {
             Some(mark) => (self.run_towards(place, mark, &bytes)?, None),
         };
         let when = When(from, kernel::now());
-        let (after, events) = (self.state()?, self.ring().take()?);
+        let (after, events) = (self.traces()?, self.ring().take()?);
         ensure!(passes == row.reason.allows(), "the kernel lets it pass: {passes}; {:#?}", before.changes(&after));
         let frame = outcome.map_or(Ok(Vec::new()), |outcome| self.check_outcome(row, &bytes, outcome))?;
         self.check_traces(row, &before, after, &events, when)?;
@@ -72,7 +72,7 @@ impl Stage {
         let before = self.settled()?;
         let from = kernel::now();
         self.send(row.profile, &row.frame.wire_bytes(), offload)?;
-        let arrived = || self.state().ok().filter(|after| *after != before);
+        let arrived = || self.traces().ok().filter(|after| *after != before);
         let after = test_world::poll(WIRE, arrived).context("nothing arrived")?;
         let when = When(from, kernel::now());
         let events = self.ring().take()?;
@@ -89,7 +89,7 @@ impl Stage {
         let judgement = self.explain(place, &row.frame.bytes())?;
         let agrees = judgement.reason == row.reason && judgement.passes == row.reason.allows();
         ensure!(agrees, "{judgement:?}, not {:?}, of {:?}", row.reason, row.name);
-        let changes = before.changes(&self.state()?);
+        let changes = before.changes(&self.traces()?);
         ensure!(changes.is_empty(), "{:?} left {changes:#?}", row.name);
         ensure!(self.ring().take()?.is_empty(), "{:?} left an event", row.name);
         self.keep(before);
@@ -99,7 +99,7 @@ impl Stage {
     /// The state, once all events are read.
     fn settled(&mut self) -> Result<State> {
         ensure!(self.ring().take()?.is_empty(), "an event is left from before");
-        self.kept().map_or_else(|| self.state(), Ok)
+        self.kept().map_or_else(|| self.traces(), Ok)
     }
 
     fn check_userspace(&self, row: &Row) -> Result<()> {

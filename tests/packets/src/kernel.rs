@@ -19,8 +19,48 @@ pub fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The keys of a map, one behind the other, and their values in the same order. Values of per-CPU maps hold all CPUs.
-pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
+/// A map that is held open, and how it is laid out.
+pub(crate) struct Open {
+    map: MapData,
+    name: String,
+    pub(crate) kind: MapType,
+    pub(crate) key_size: usize,
+    value_size: usize,
+    /// The most entries that are read.
+    room: usize,
+}
+
+impl Open {
+    /// Learns how a map is laid out. Values of per-CPU maps hold all CPUs.
+    pub(crate) fn new(map: MapData) -> Result<Open> {
+        let info = map.info()?;
+        let kind = info.map_type()?;
+        let value_size = match kind {
+            MapType::PerCpuArray | MapType::PerCpuHash => {
+                info.value_size().next_multiple_of(8) as usize * aya::util::nr_cpus().map_err(|(_, error)| error)?
+            }
+            _ => info.value_size() as usize,
+        };
+        let room = match kind {
+            MapType::ArrayOfMaps => info.max_entries().min(SLOTS),
+            _ => info.max_entries(),
+        };
+        let name = info.name_as_str().unwrap_or_default().to_owned();
+        Ok(Open { name, kind, key_size: info.key_size() as usize, value_size, room: room as usize, map })
+    }
+
+    /// Whether what is in it are maps.
+    pub(crate) fn has_maps(&self) -> bool {
+        matches!(self.kind, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+
+    /// The keys, one behind the other, and their values in the same order.
+    pub(crate) fn read(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        read(self)
+    }
+}
+
+fn read(open: &Open) -> Result<(Vec<u8>, Vec<u8>)> {
     #[repr(C)]
     struct Batch {
         from: u64,
@@ -32,21 +72,9 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         element_flags: u64,
         flags: u64,
     }
-    let info = map.info()?;
-    let key_size = info.key_size() as usize;
-    let value_size = match info.map_type()? {
-        MapType::PerCpuArray | MapType::PerCpuHash => {
-            info.value_size().next_multiple_of(8) as usize * aya::util::nr_cpus().map_err(|(_, error)| error)?
-        }
-        _ => info.value_size() as usize,
-    };
-    let count = match info.map_type()? {
-        MapType::ArrayOfMaps => info.max_entries().min(SLOTS),
-        _ => info.max_entries(),
-    };
-    let room = count as usize;
+    let Open { map, name, key_size, value_size, room, .. } = open;
     // What is kept at cgroups and at sockets cannot be listed.
-    if room == 0 {
+    if *room == 0 {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut keys = vec![0; room * key_size];
@@ -57,7 +85,7 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         to: position.as_mut_ptr() as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
-        count,
+        count: *room as u32,
         map: map.fd().as_fd().as_raw_fd() as u32,
         element_flags: 0,
         flags: 0,
@@ -69,12 +97,12 @@ pub(crate) fn read(map: &MapData) -> Result<(Vec<u8>, Vec<u8>)> {
         let error = io::Error::last_os_error();
         // The end of the map; without one, there is more than the map can hold.
         if error.kind() != io::ErrorKind::NotFound {
-            return Err(error).with_context(|| format!("cannot read the map {:?}", info.name_as_str()));
+            return Err(error).with_context(|| format!("cannot read the map {name}"));
         }
-    } else if batch.count as usize == room {
+    } else if batch.count as usize == *room {
         // A full array ends without telling.
     } else {
-        bail!("the map {:?} was read in part: {} of {room}", info.name_as_str(), batch.count);
+        bail!("the map {name} was read in part: {} of {room}", batch.count);
     }
     keys.truncate(batch.count as usize * key_size);
     values.truncate(batch.count as usize * value_size);

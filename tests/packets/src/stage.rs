@@ -4,6 +4,7 @@ use crate::expect::Lists;
 use crate::flow_table;
 use crate::profile::Profile;
 use crate::row::Known;
+use crate::state::{Maps, inner_name};
 use crate::{EventRing, Offload, RawSocket, State, living};
 use anyhow::{Context, Result, ensure};
 use filter_core::abi::{self, SandboxConfig};
@@ -27,6 +28,10 @@ pub struct Stage {
     dataplane: Dataplane,
     attached: Vec<Attached>,
     kept: Option<State>,
+    /// Where packets leave traces, once that was asked for.
+    traces: Option<Maps>,
+    /// Everything, as it was at first.
+    first: State,
     far: Node,
     world: World,
 }
@@ -72,7 +77,8 @@ impl Stage {
         dataplane.protect_host(first.place.netns_inode, &[], &living::host())?;
         dataplane.protect(&living::sandboxes())?;
         let ring = EventRing::open(world.pin_dir())?;
-        let stage = Stage { ring, dataplane, attached, kept: None, far, world };
+        let first = State::read(world.pin_dir())?;
+        let stage = Stage { ring, dataplane, attached, kept: None, traces: None, first, far, world };
         stage.check_living()?;
         Ok(stage)
     }
@@ -88,6 +94,7 @@ impl Stage {
 
     /// The kernel side.
     pub fn dataplane(&mut self) -> &mut Dataplane {
+        self.traces = None;
         &mut self.dataplane
     }
 
@@ -107,6 +114,27 @@ impl Stage {
     /// What the kernel refused.
     pub fn state(&self) -> Result<State> {
         State::read(self.world.pin_dir())
+    }
+
+    /// What is in the maps that packets leave traces in.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn traces(&mut self) -> Result<State> {
+        let maps = match self.traces.take() {
+            Some(maps) => maps,
+            None => Maps::open(self.world.pin_dir())?.of_traces(),
+        };
+        self.traces.insert(maps).read()
+    }
+
+    /// What has become of the maps that programs only look into, since the stage was set: nothing.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn changes_without_traces(&self) -> Result<Vec<String>> {
+        let (before, after) = (self.first.clone().without_traces(), self.state()?.without_traces());
+        Ok(before.changes(&after))
     }
 
     /// Runs the program on a frame as if the device at `place` had received it; whether it passes.
@@ -153,7 +181,7 @@ impl Stage {
     /// # Errors
     /// What the kernel refused.
     pub fn attach_again(&mut self, profile: Profile) -> Result<()> {
-        self.kept = None;
+        (self.kept, self.traces) = (None, None);
         let place = self.attached(profile).place;
         self.dataplane.detach(place)?;
         let number = place.slot - Dataplane::FIRST_SLOT;
@@ -164,6 +192,9 @@ impl Stage {
     pub(crate) fn set_flows(&mut self, slot: u32, known: &[Known]) -> Result<()> {
         self.kept = None;
         self.dataplane.follow(slot)?;
+        if self.traces.as_ref().is_some_and(|maps| !maps.contains(&inner_name("FLOWS", slot))) {
+            self.traces = None;
+        }
         flow_table::fill(self.world.pin_dir(), slot, known)
     }
 
@@ -217,7 +248,7 @@ impl Stage {
 
     /// The kernel's tables of living prefixes are the ones that userspace judges by.
     fn check_living(&self) -> Result<()> {
-        let state = self.state()?;
+        let state = &self.first;
         let here = format!("netns/{}/LIVING", self.attached[0].place.netns_inode);
         for (name, of_sandboxes) in [(here.as_str(), false), ("PROTECTED", true)] {
             let mut found: Vec<_> =

@@ -1,6 +1,6 @@
 //! Everything that is pinned, byte for byte, but for the ring.
 
-use crate::kernel;
+use crate::kernel::Open;
 use anyhow::{Context, Result};
 use aya::maps::{MapData, MapType};
 use filter_core::abi::FlowKey;
@@ -11,7 +11,14 @@ use std::path::Path;
 /// Rows of a slot's counters on one CPU.
 const COUNTERS: usize = filter_core::abi::COUNTERS as usize;
 
-/// The content of every map below a pin directory, inner maps included.
+/// Maps that programs only look into; the others are what a packet may leave a trace in.
+const LOOKED_INTO: [&str; 8] =
+    ["SLOTS", "OVERFLOW", "LIVING", "LIVING_BLOCKS", "PROTECTED", "PROTECTED_BLOCKS", "SANDBOXES", "NODES"];
+
+/// The maps below a pin directory, inner maps included, held open.
+pub(crate) struct Maps(Vec<(String, Open)>);
+
+/// The content of maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State(BTreeMap<String, Content>);
 
@@ -22,15 +29,77 @@ struct Content {
     key_size: usize,
 }
 
+impl Maps {
+    /// Opens all maps below `pin_dir`. Names are paths below it, and `OUTER[INDEX]` for inner maps.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn open(pin_dir: &Path) -> Result<Maps> {
+        let mut maps = Maps(Vec::new());
+        maps.add_directory(pin_dir, "")?;
+        Ok(maps)
+    }
+
+    /// Those that a packet may leave a trace in. A map of maps is none: what it points to is.
+    pub(crate) fn of_traces(mut self) -> Maps {
+        self.0.retain(|(name, map)| !map.has_maps() && !is_looked_into(name));
+        self
+    }
+
+    /// Whether there is one of a name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
+    /// What is in them.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn read(&self) -> Result<State> {
+        let contents = self.0.iter().map(|(name, map)| {
+            let content = Content::read(map).with_context(|| name.clone())?;
+            Ok((name.clone(), content))
+        });
+        contents.collect::<Result<_>>().map(State)
+    }
+
+    fn add_directory(&mut self, directory: &Path, prefix: &str) -> Result<()> {
+        for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            match (file.as_str(), entry.file_type()?.is_dir()) {
+                // Links are no maps, a ring is read by its consumer, and what is in a map of sockets is told to nobody.
+                ("links", true) | ("EVENTS" | "LISTENERS", false) => {}
+                ("netns", true) => self.add_directory(&entry.path(), "netns/")?,
+                (_, true) if prefix == "netns/" => self.add_directory(&entry.path(), &format!("netns/{file}/"))?,
+                (_, true) => self.add_directory(&entry.path(), "")?,
+                _ => self.add(format!("{prefix}{file}"), MapData::from_pin(entry.path())?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, map: MapData) -> Result<()> {
+        let map = Open::new(map)?;
+        if map.has_maps() {
+            let content = Content::read(&map).with_context(|| name.clone())?;
+            for (key, value) in content.entries() {
+                let inner = MapData::from_id(u32::from_ne_bytes(value.try_into()?))?;
+                self.add(inner_name(&name, u32::from_ne_bytes(key.try_into()?)), inner)?;
+            }
+        }
+        self.0.push((name, map));
+        Ok(())
+    }
+}
+
 impl State {
-    /// Reads all maps below `pin_dir`. Names are paths below it, and `OUTER[INDEX]` for inner maps.
+    /// Reads all maps below `pin_dir`.
     ///
     /// # Errors
     /// What the kernel refused.
     pub fn read(pin_dir: &Path) -> Result<State> {
-        let mut state = State(BTreeMap::new());
-        state.add_directory(pin_dir, "")?;
-        Ok(state)
+        Maps::open(pin_dir)?.read()
     }
 
     /// The differences to a later state, each as a line for people. None is printed of what is the same.
@@ -46,6 +115,12 @@ impl State {
             }
         }
         lines
+    }
+
+    /// Leaves out what a packet may leave a trace in.
+    pub(crate) fn without_traces(mut self) -> State {
+        self.0.retain(|name, _| is_looked_into(name));
+        self
     }
 
     /// Leaves out what a slot is judged by, and the pointer to it.
@@ -106,42 +181,18 @@ impl State {
         content.keys = entries.keys().flatten().copied().collect();
         content.values = entries.into_values().flatten().collect();
     }
-
-    fn add_directory(&mut self, directory: &Path, prefix: &str) -> Result<()> {
-        for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
-            let entry = entry?;
-            let file = entry.file_name().to_string_lossy().into_owned();
-            match (file.as_str(), entry.file_type()?.is_dir()) {
-                // Links are no maps, a ring is read by its consumer, and what is in a map of sockets is told to nobody.
-                ("links", true) | ("EVENTS" | "LISTENERS", false) => {}
-                ("netns", true) => self.add_directory(&entry.path(), "netns/")?,
-                (_, true) if prefix == "netns/" => self.add_directory(&entry.path(), &format!("netns/{file}/"))?,
-                (_, true) => self.add_directory(&entry.path(), "")?,
-                _ => self.add(&format!("{prefix}{file}"), &MapData::from_pin(entry.path())?)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: &str, map: &MapData) -> Result<()> {
-        let (keys, values) = kernel::read(map).with_context(|| name.to_owned())?;
-        let info = map.info()?;
-        let mut content = Content { keys, values, key_size: info.key_size() as usize };
-        if info.map_type()? == MapType::Hash {
-            content.sort();
-        }
-        if matches!(info.map_type()?, MapType::ArrayOfMaps | MapType::HashOfMaps) {
-            for (key, value) in content.entries() {
-                let inner = MapData::from_id(u32::from_ne_bytes(value.try_into()?))?;
-                self.add(&inner_name(name, u32::from_ne_bytes(key.try_into()?)), &inner)?;
-            }
-        }
-        self.0.insert(name.to_owned(), content);
-        Ok(())
-    }
 }
 
 impl Content {
+    fn read(map: &Open) -> Result<Content> {
+        let (keys, values) = map.read()?;
+        let mut content = Content { keys, values, key_size: map.key_size };
+        if map.kind == MapType::Hash {
+            content.sort();
+        }
+        Ok(content)
+    }
+
     fn value_size(&self) -> usize {
         self.values.len().checked_div(self.keys.len() / self.key_size).unwrap_or(1)
     }
@@ -195,7 +246,13 @@ pub(crate) fn flow_value(expires: u64, state: u32) -> [u8; 16] {
     bytes
 }
 
-fn inner_name(outer: &str, slot: u32) -> String {
+/// Whether programs only look into a map.
+fn is_looked_into(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    LOOKED_INTO.contains(&last.split('[').next().unwrap_or(last))
+}
+
+pub(crate) fn inner_name(outer: &str, slot: u32) -> String {
     format!("{outer}[{slot}]")
 }
 

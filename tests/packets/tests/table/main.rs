@@ -73,8 +73,15 @@ fn main() -> ExitCode {
         })
     }));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(stage);
-    conclusion.exit_code()
+    let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    match stage.take().map(|stage| stage.changes_without_traces()) {
+        None => conclusion.exit_code(),
+        Some(Ok(changes)) if changes.is_empty() => conclusion.exit_code(),
+        Some(changed) => {
+            eprintln!("error: packets have changed what programs only look into: {changed:#?}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The rows of one concern.
