@@ -3,6 +3,7 @@
 use crate::private::BPFFS;
 use crate::world::Netns;
 use anyhow::{Context, Result, bail};
+use filter_core::abi;
 use filter_dataplane::purge;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -42,10 +43,15 @@ impl Daemon {
 
     /// Kills it, and starts it again with all that it has. Call it where [`Self::start`] was called.
     pub(crate) fn restart(&mut self, netns: &Netns) -> Result<()> {
-        self.child.kill().context("cannot kill the daemon")?;
-        self.child.wait()?;
+        self.kill()?;
         self.child = spawn(&self.dir, &self.pin_dir, netns, None)?;
         self.answers()
+    }
+
+    /// Kills it; what it has put into the kernel goes on.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the daemon")?;
+        self.child.wait().context("the daemon").map(drop)
     }
 
     fn answers(&mut self) -> Result<()> {
@@ -62,6 +68,11 @@ impl Daemon {
     /// The folder of its files.
     pub(crate) fn folder(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where its links are pinned.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.pin_dir.join(format!("abi-{}/links", abi::VERSION))
     }
 
     /// Its process.
