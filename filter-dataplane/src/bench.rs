@@ -3,9 +3,9 @@
 use crate::explain;
 use crate::hook::Hook;
 use crate::instance::{self, Instance};
-use crate::{Dataplane, Error, Place};
+use crate::{Dataplane, Error, Place, programs};
 use aya::Ebpf;
-use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use std::time::{Duration, Instant};
 
 /// What a kernel takes to accept a program.
@@ -40,19 +40,7 @@ impl Dataplane {
         let mut budgets = Vec::new();
         for (name, program) in ebpf.programs_mut() {
             let began = Instant::now();
-            match program {
-                Program::SchedClassifier(program) => program.load()?,
-                Program::CgroupSkb(program) => program.load()?,
-                Program::CgroupSock(program) => program.load()?,
-                Program::CgroupSockAddr(program) => program.load()?,
-                Program::SkLookup(program) => program.load()?,
-                other => {
-                    return Err(Error::Unsupported {
-                        missing: format!("a budget for {name}, which is a {:?}", other.prog_type()),
-                        hint: "add its kind to Dataplane::budgets".to_owned(),
-                    });
-                }
-            }
+            programs::load_one(program)?;
             let load = began.elapsed();
             let instructions = program.info()?.verified_instruction_count();
             budgets.push(Budget { program: name.to_owned(), instructions, load });

@@ -8,11 +8,10 @@ use crate::links::{self, Link};
 use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::shared::pinned;
-use crate::{Attachment, Error, Place, fail_point, sys};
+use crate::{Attachment, Error, Place, fail_point, programs, sys};
 #[expect(deprecated, reason = "what is newer is of Linux 6.2")]
 use aya::maps::CgroupStorage;
 use aya::maps::{CgroupStorageKey, Map, MapData};
-use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program};
 use filter_core::abi::CgroupEntry;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::fs::{self, File};
@@ -89,26 +88,10 @@ impl Cgroups {
     /// Loads the programs; none of them is at a cgroup yet.
     pub(crate) fn load(pins: &Pins, netns_inode: u64) -> Result<Cgroups, Error> {
         let mut ebpf = load_apart(pins, netns_inode)?;
+        programs::load(&mut ebpf, &HOOKS.map(|(name, _)| name))?;
         let mut programs = Vec::with_capacity(HOOKS.len());
         for (name, _) in HOOKS {
-            let program = ebpf.program_mut(name).expect("the object has the program");
-            let fd = match program {
-                Program::CgroupSkb(_) => {
-                    let program: &mut CgroupSkb = program.try_into().expect("it is about packets");
-                    program.load()?;
-                    program.fd()?.as_fd().try_clone_to_owned()
-                }
-                Program::CgroupSock(_) => {
-                    let program: &mut CgroupSock = program.try_into().expect("it is about sockets");
-                    program.load()?;
-                    program.fd()?.as_fd().try_clone_to_owned()
-                }
-                _ => {
-                    let program: &mut CgroupSockAddr = program.try_into().expect("it is about addresses");
-                    program.load()?;
-                    program.fd()?.as_fd().try_clone_to_owned()
-                }
-            };
+            let fd = ebpf.program(name).expect("the object has the program").fd()?.as_fd().try_clone_to_owned();
             programs.push(fd.map_err(|source| Error::Syscall { command: "dup", object: name.to_owned(), source })?);
         }
         Ok(Cgroups { programs, entries: pinned(pins, "CGROUPS", Map::CgroupStorage)? })

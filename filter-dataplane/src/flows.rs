@@ -25,8 +25,8 @@ pub(crate) struct FlowTables {
 }
 
 impl FlowTables {
-    /// Makes and pins the map, if there is none.
-    pub(crate) fn make_array(pins: &Pins) -> Result<(), Error> {
+    /// Makes and pins the map, if there is none; returns whether there was none.
+    pub(crate) fn make_array(pins: &Pins) -> Result<bool, Error> {
         let table = || Flows::create(abi::FLOWS, NO_PREALLOC).map_err(Error::map("FLOWS"));
         Outer::make(pins, "FLOWS", abi::MAX_SANDBOXES, table)
     }
@@ -60,6 +60,11 @@ impl FlowTables {
             None => Ok(()),
         };
         made.into_iter().map(outcome).collect()
+    }
+
+    /// The slots that have one.
+    pub(crate) fn occupied(&self) -> Result<Vec<u32>, Error> {
+        self.tables.occupied(abi::MAX_SANDBOXES)
     }
 
     /// Whether a slot has one.

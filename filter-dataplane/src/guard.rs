@@ -6,7 +6,7 @@ use crate::cgroup::Cgroup;
 use crate::error::chain;
 use crate::instance::load_apart;
 use crate::links::{self, Key, Link};
-use crate::{Dataplane, Error, Marks, Place};
+use crate::{Dataplane, Error, Marks, Place, programs};
 use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr};
@@ -18,9 +18,10 @@ use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 
-/// The program that marks sockets, and those that judge where they go.
+/// The program that marks sockets.
 const MARKS: &str = "own_socket";
-const JUDGES: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
+/// It, and those that judge where they go.
+const PROGRAMS: [&str; 5] = [MARKS, "connect4", "connect6", "sendmsg4", "sendmsg6"];
 
 /// What the sidecar may dial beside what is not protected.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,8 @@ impl Dataplane {
 
     fn attach_dials(&self, cgroup: &File) -> Result<(), Error> {
         let mut ebpf = load_apart(&self.pins, self.own_netns)?;
-        for name in [MARKS].into_iter().chain(JUDGES) {
+        programs::load(&mut ebpf, &PROGRAMS)?;
+        for name in PROGRAMS {
             let link = attach(&mut ebpf, name, cgroup)?;
             let pin = self.pins.dials(name);
             self.pins.links.let_go(key(name));
@@ -102,7 +104,7 @@ impl Dataplane {
     /// Binds the sidecar again where somebody has taken a program off, and pins again what somebody has unpinned.
     pub(crate) fn mend_guard(&self) -> Result<(), Error> {
         let Some(cgroup) = &self.guard else { return Ok(()) };
-        for name in [MARKS].into_iter().chain(JUDGES) {
+        for name in PROGRAMS {
             let pin = self.pins.dials(name);
             let state = || self.pins.links.state(key(name), &pin).map_err(links::failed(&pin));
             if state()? == Some(Link::Changed) {
@@ -131,12 +133,10 @@ fn attach(ebpf: &mut Ebpf, name: &str, cgroup: &File) -> Result<FdLink, Error> {
     let program = ebpf.program_mut(name).expect("the object has the program");
     let link = if name == MARKS {
         let program: &mut CgroupSock = program.try_into().expect("it is about sockets");
-        program.load()?;
         let attached = program.attach(cgroup, mode).and_then(|id| program.take_link(id));
         FdLink::try_from(attached.map_err(|error| refused(&error))?)
     } else {
         let program: &mut CgroupSockAddr = program.try_into().expect("it is about addresses");
-        program.load()?;
         let attached = program.attach(cgroup, mode).and_then(|id| program.take_link(id));
         FdLink::try_from(attached.map_err(|error| refused(&error))?)
     };

@@ -6,10 +6,10 @@ use crate::kernel_types::{self, KernelTypes};
 use crate::living::Living;
 use crate::pins::{Pins, create};
 use crate::pod::Pod;
-use crate::shared::{SHARED, Shared};
-use crate::{Device, Error, HookKind, Place, return_memory};
+use crate::shared::SHARED;
+use crate::{Device, Error, HookKind, Place, programs, return_memory, sys};
 use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use filter_core::abi::{self, SlotEntry};
@@ -60,7 +60,6 @@ impl Instance {
     pub(crate) fn load_object(object: &[u8], pins: &Pins, netns_inode: u64) -> Result<(Instance, Ebpf), Error> {
         let own = pins.namespace(netns_inode);
         create(&own)?;
-        Shared::make_arrays(pins)?;
         let with_types = KernelTypes::of_this_kernel().map(|types| {
             let loaded = load(&kernel_types::resolve(object, Some(&types)), pins, &own);
             loaded.inspect_err(|error| tracing::warn!(%error, "the program does without the kernel's types"))
@@ -174,9 +173,7 @@ fn place(hook: Hook) -> usize {
 /// Loads the programs, and the maps that are pinned or new ones.
 fn load(object: &[u8], pins: &Pins, own: &Path) -> Result<Ebpf, Error> {
     let mut ebpf = loader(pins, own).load(object)?;
-    for hook in Hook::EVERYWHERE {
-        classifier(&mut ebpf, hook).load()?;
-    }
+    programs::load(&mut ebpf, &Hook::EVERYWHERE.map(Hook::program))?;
     Ok(ebpf)
 }
 
@@ -207,11 +204,9 @@ pub(crate) fn detach(pins: &Pins, place: Place) -> Result<(), Error> {
 pub(crate) fn ifindex_of(pins: &Pins, netns_inode: u64, slot: u32) -> Result<Option<u32>, Error> {
     let pinned = |name| MapData::from_pin(pins.namespace(netns_inode).join(name)).map_err(Error::map(name));
     let slots = Array::<_, Pod<SlotEntry>>::try_from(Map::Array(pinned("SLOTS")?)).map_err(Error::map("SLOTS"))?;
-    for entry in slots.iter() {
-        let entry = entry.map_err(Error::map("SLOTS"))?.0;
-        if entry.ifindex != 0 && entry.slot == slot {
-            return Ok(Some(entry.ifindex));
-        }
+    let entries: Vec<SlotEntry> = sys::array_read(slots.map().fd(), abi::SLOTS, "SLOTS")?;
+    if let Some(entry) = entries.iter().find(|entry| entry.ifindex != 0 && entry.slot == slot) {
+        return Ok(Some(entry.ifindex));
     }
     let overflow = HashMap::<_, u32, Pod<SlotEntry>>::try_from(Map::HashMap(pinned("OVERFLOW")?));
     for entry in overflow.map_err(Error::map("OVERFLOW"))?.iter() {
@@ -245,12 +240,8 @@ fn read_assigned(
     overflow: &HashMap<MapData, u32, Pod<SlotEntry>>,
 ) -> Result<BTreeSet<u32>, Error> {
     let mut assigned = BTreeSet::new();
-    for entry in slots.iter() {
-        let ifindex = entry.map_err(Error::map("SLOTS"))?.0.ifindex;
-        if ifindex != 0 {
-            assigned.insert(ifindex);
-        }
-    }
+    let entries: Vec<SlotEntry> = sys::array_read(slots.map().fd(), abi::SLOTS, "SLOTS")?;
+    assigned.extend(entries.iter().map(|entry| entry.ifindex).filter(|ifindex| *ifindex != 0));
     for ifindex in overflow.keys() {
         assigned.insert(ifindex.map_err(Error::map("OVERFLOW"))?);
     }

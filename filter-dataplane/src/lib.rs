@@ -42,6 +42,7 @@ mod pins;
 mod placed;
 mod pod;
 pub mod probe;
+mod programs;
 mod protection;
 #[cfg(feature = "record")]
 mod record;
@@ -89,7 +90,7 @@ use crate::kept::Kept;
 use crate::pins::Pins;
 use crate::routes::Routes;
 use crate::shared::{SHARED, Shared};
-use filter_core::abi::{self, MAX_SANDBOXES, SandboxConfig};
+use filter_core::abi::{self, SandboxConfig};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -169,6 +170,8 @@ pub struct Dataplane {
     maps: Kept,
     /// The namespace whose pins were looked at last.
     looked_at: u64,
+    /// Whether no daemon before has left anything in the slots.
+    was_empty: bool,
 }
 
 impl Dataplane {
@@ -191,8 +194,9 @@ impl Dataplane {
         probe::check(kind)?;
         let pins = Pins::open(pin_dir)?;
         let own = Namespace::own()?.inode();
+        let is_new = Shared::make_arrays(&pins)?;
         let instance = Instance::load(&pins, own)?;
-        let shared = Shared::open(&pins)?;
+        let shared = Shared::open(&pins, is_new)?;
         let maps = Kept::hold(SHARED.map(|name| pins.map(name)))?;
         Ok(Dataplane {
             pins,
@@ -206,6 +210,7 @@ impl Dataplane {
             kind,
             maps,
             looked_at: 0,
+            was_empty: is_new,
         })
     }
 
@@ -382,20 +387,21 @@ impl Dataplane {
         Ok(held.map(|held| SlotState { config: held.config, generation: held.policy.generation() }))
     }
 
-    /// Empties all slots but the `known` ones and those that have links: what an operation left that was never completed. Tells
-    /// which had something in them.
+    /// Empties all slots but the `known` ones and those that have links: what an operation of a daemon before left that was never completed.
+    /// Tells which had something in them.
     ///
     /// # Errors
     /// What the kernel refused.
     pub fn sweep(&mut self, known: &BTreeSet<u32>) -> Result<Vec<u32>, Error> {
+        if self.was_empty {
+            return Ok(Vec::new());
+        }
         let mut kept: BTreeSet<u32> = self.linked_slots()?.into_iter().collect();
         kept.extend(known);
-        let mut swept = Vec::new();
-        for slot in (0..MAX_SANDBOXES).filter(|slot| *slot != abi::DIALS && !kept.contains(slot)) {
-            if self.shared.is_occupied(slot)? {
-                self.shared.clear(&self.pins, slot)?;
-                swept.push(slot);
-            }
+        kept.insert(abi::DIALS);
+        let swept: Vec<u32> = self.shared.occupied()?.difference(&kept).copied().collect();
+        for slot in &swept {
+            self.shared.clear(&self.pins, *slot)?;
         }
         Ok(swept)
     }

@@ -40,8 +40,8 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Makes and pins the array, if there is none.
-    pub(crate) fn make_array(pins: &Pins) -> Result<(), Error> {
+    /// Makes and pins the array, if there is none; returns whether there was none.
+    pub(crate) fn make_array(pins: &Pins) -> Result<bool, Error> {
         Outer::make(pins, "NODES", CHUNKS, chunk)
     }
 

@@ -16,19 +16,20 @@ pub(crate) struct Outer<V> {
 
 impl<V: FromMapData + InnerMap> Outer<V> {
     /// Makes and pins one with so many slots for maps like `inner`, unless one is pinned. What loads the program would make it for maps with the
-    /// types of the program's, and before Linux 6.2 such an array takes none without: aya makes these.
+    /// types of the program's, and before Linux 6.2 such an array takes none without: aya makes these. Returns whether it was made.
     pub(crate) fn make(
         pins: &Pins,
         name: &'static str,
         slots: u32,
         inner: impl FnOnce() -> Result<V, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let path = pins.map(name);
         if path.exists() {
-            return Ok(());
+            return Ok(false);
         }
         let made = sys::maps_create(name, slots, inner()?.fd().as_fd())?;
-        sys::pin(made.as_fd(), &path).map_err(Error::file("pin", &path))
+        sys::pin(made.as_fd(), &path).map_err(Error::file("pin", &path))?;
+        Ok(true)
     }
 
     /// Opens the one that is pinned.
@@ -77,6 +78,15 @@ impl<V: FromMapData + InnerMap> Outer<V> {
             }
             Ok(all)
         })
+    }
+
+    /// Which of the first slots have a map.
+    pub(crate) fn occupied(&self, slots: u32) -> Result<Vec<u32>, Error>
+    where
+        V: Sync,
+    {
+        let maps = self.read_all(slots, |_| Ok(()))?;
+        Ok((0..).zip(maps).filter_map(|(slot, map)| map.map(|()| slot)).collect())
     }
 
     /// Puts a map into a slot, by one pointer. Effective at once; returns after a grace period, when no packet uses what was there

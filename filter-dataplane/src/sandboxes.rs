@@ -40,19 +40,24 @@ pub(crate) struct Sandboxes {
 }
 
 impl Sandboxes {
-    /// Makes and pins the maps that there are not.
-    pub(crate) fn make_arrays(pins: &Pins) -> Result<(), Error> {
+    /// Makes and pins the maps that there are not; returns whether there were none.
+    pub(crate) fn make_arrays(pins: &Pins) -> Result<bool, Error> {
         let empty = || Whole::create(1, 0).map_err(Error::map("SANDBOXES"));
-        Outer::make(pins, "SANDBOXES", MAX_SANDBOXES, empty)?;
-        Nodes::make_array(pins)
+        let made = [Outer::make(pins, "SANDBOXES", MAX_SANDBOXES, empty)?, Nodes::make_array(pins)?];
+        Ok(made == [true; 2])
     }
 
-    /// Opens the pinned maps.
-    pub(crate) fn open(pins: &Pins) -> Result<Sandboxes, Error> {
+    /// Opens the pinned maps, in which there is nothing when they are new.
+    pub(crate) fn open(pins: &Pins, are_new: bool) -> Result<Sandboxes, Error> {
         let whole = Outer::open(pins, "SANDBOXES")?;
-        let held: Vec<Option<Sandbox>> = whole.read_all(MAX_SANDBOXES, read)?;
+        let held: Vec<Option<Sandbox>> = whole.read_all(if are_new { 0 } else { MAX_SANDBOXES }, read)?;
         let nodes = Nodes::open(pins, held.iter().flatten().filter_map(|held| nodes_of(&held.policy)))?;
         Ok(Sandboxes { whole, nodes, retired: Vec::new() })
+    }
+
+    /// The slots that hold something.
+    pub(crate) fn occupied(&self) -> Result<Vec<u32>, Error> {
+        self.whole.occupied(MAX_SANDBOXES)
     }
 
     /// What is in a slot, but for the other nodes of its policy.

@@ -10,6 +10,7 @@ use crate::{Counters, Error, fail_point, listeners, sys};
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use filter_core::abi::{self, Rows, Sandbox, SandboxConfig};
 use filter_policy::Compiled;
+use std::collections::BTreeSet;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
@@ -50,17 +51,21 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Makes the arrays of maps that are not pinned yet. The program is loaded with them.
-    pub(crate) fn make_arrays(pins: &Pins) -> Result<(), Error> {
-        Sandboxes::make_arrays(pins)?;
-        Outer::make(pins, "COUNTERS", abi::MAX_SANDBOXES, || Counts::create(1, 0).map_err(Error::map("COUNTERS")))?;
-        FlowTables::make_array(pins)
+    /// Makes the arrays of maps that are not pinned yet; returns whether none was. The program is loaded with them.
+    pub(crate) fn make_arrays(pins: &Pins) -> Result<bool, Error> {
+        let counts = || Counts::create(1, 0).map_err(Error::map("COUNTERS"));
+        let made = [
+            Sandboxes::make_arrays(pins)?,
+            Outer::make(pins, "COUNTERS", abi::MAX_SANDBOXES, counts)?,
+            FlowTables::make_array(pins)?,
+        ];
+        Ok(made == [true; 3])
     }
 
-    /// Opens the pinned maps.
-    pub(crate) fn open(pins: &Pins) -> Result<Shared, Error> {
+    /// Opens the pinned maps, in which there is nothing when they are new.
+    pub(crate) fn open(pins: &Pins, are_new: bool) -> Result<Shared, Error> {
         Ok(Shared {
-            sandboxes: Sandboxes::open(pins)?,
+            sandboxes: Sandboxes::open(pins, are_new)?,
             counters: Outer::open(pins, "COUNTERS")?,
             flows: FlowTables::open(pins)?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
@@ -176,9 +181,10 @@ impl Shared {
         Ok(is_followed && self.counters.get(slot)?.is_some())
     }
 
-    /// Whether a slot holds anything.
-    pub(crate) fn is_occupied(&self, slot: u32) -> Result<bool, Error> {
-        Ok(self.sandboxes.get(slot)?.is_some() || self.counters.get(slot)?.is_some() || self.flows.is_there(slot)?)
+    /// The slots that hold anything.
+    pub(crate) fn occupied(&self) -> Result<BTreeSet<u32>, Error> {
+        let each = [self.sandboxes.occupied()?, self.counters.occupied(abi::MAX_SANDBOXES)?, self.flows.occupied()?];
+        Ok(each.into_iter().flatten().collect())
     }
 
     /// Empties a slot. When this returns no packet uses what was in it.

@@ -20,6 +20,7 @@ const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 
 /// What a kernel says that does not know a command for a kind of map; not among the errors that userspace has names for.
@@ -64,6 +65,34 @@ where
 {
     let keys: Vec<u32> = (first..).take(values.len()).collect();
     update_batch(fd.as_fd(), &keys, values).map_err(failed("BPF_MAP_UPDATE_BATCH", map))
+}
+
+/// The elements of an array map, in one call. Since Linux 5.6.
+///
+/// # Errors
+/// The kernel's error, with `map` as the object.
+pub(crate) fn array_read<T>(fd: impl AsFd, length: u32, map: &'static str) -> Result<Vec<T>, Error>
+where
+    T: Clone + Default,
+    Pod<T>: aya::Pod,
+{
+    let (mut keys, mut values) = (vec![0_u32; length as usize], vec![T::default(); length as usize]);
+    let mut position = 0_u32;
+    let attributes = Batch {
+        in_batch: 0,
+        out_batch: &raw mut position as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: length,
+        map_fd: fd.as_fd().as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    match bpf(BPF_MAP_LOOKUP_BATCH, &attributes) {
+        // There was no more.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(values),
+        other => other.map(|_| values).map_err(failed("BPF_MAP_LOOKUP_BATCH", map)),
+    }
 }
 
 /// Fills a trie of 128-bit addresses in one call. Since Linux 5.6.
@@ -164,22 +193,24 @@ fn update(map: BorrowedFd<'_>, key: &u32, value: &RawFd) -> io::Result<()> {
     bpf(BPF_MAP_UPDATE_ELEM, &Element::new(map, key, std::ptr::from_ref(value) as u64)).map(drop)
 }
 
+/// What the commands on many elements of a map take.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
 fn update_batch<K, T>(map: BorrowedFd<'_>, keys: &[K], values: &[T]) -> io::Result<()> {
-    #[repr(C)]
-    struct Attributes {
-        in_batch: u64,
-        out_batch: u64,
-        keys: u64,
-        values: u64,
-        count: u32,
-        map_fd: u32,
-        elem_flags: u64,
-        flags: u64,
-    }
     if values.is_empty() {
         return Ok(());
     }
-    let attributes = Attributes {
+    let attributes = Batch {
         in_batch: 0,
         out_batch: 0,
         keys: keys.as_ptr() as u64,
