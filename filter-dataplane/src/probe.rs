@@ -3,7 +3,7 @@
 use crate::hook::Hook;
 use crate::instance::LOOPBACK;
 use crate::tc::Tc;
-use crate::{Device, Error, HookKind, Namespace, cgroup};
+use crate::{Device, Error, HookKind, Namespace, cgroup, sys};
 use aya::maps::MapType;
 use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::{is_map_supported, is_program_supported};
@@ -54,6 +54,11 @@ pub fn needs(hook: Option<HookKind>) -> Vec<Need> {
             ("per-CPU arrays", map(MapType::PerCpuArray), "CONFIG_BPF_SYSCALL"),
             ("ring buffers", map(MapType::RingBuf), "Linux 5.8 or later"),
             ("BTF (/sys/kernel/btf/vmlinux)", btf, "CONFIG_DEBUG_INFO_BTF"),
+            (
+                "a JIT for BPF",
+                sys::has_jit(),
+                "CONFIG_BPF_JIT, where it is not switched off (sysctl net.core.bpf_jit_enable)",
+            ),
             match hook {
                 Some(HookKind::Tcx) => ("TCX", tcx(), "Linux 6.6 or later and CONFIG_NET_XGRESS"),
                 Some(HookKind::Clsact) => {

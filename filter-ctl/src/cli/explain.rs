@@ -96,8 +96,10 @@ fn judge(explanation: &Explanation, assumed_port: bool) -> String {
         None => String::new(),
     };
     let asked = if assumed_port { ", port 443 because none was given" } else { "" };
+    // A cgroup is known by its path. Its programs cannot be asked, and judge as those of devices do.
+    let by = if explanation.device.starts_with('/') { "as by the programs" } else { "by the program that is" };
     format!(
-        "(judged by the program that is attached to {}, generation {}; a new connection from {source}{to}{asked})",
+        "(judged {by} attached to {}, generation {}; a new connection from {source}{to}{asked})",
         plain(&explanation.device),
         explanation.generation
     )

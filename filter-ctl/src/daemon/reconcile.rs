@@ -11,13 +11,13 @@ use std::net::Ipv6Addr;
 
 /// Attaches again what somebody has taken off. Returns whether the device was still there to do it.
 pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyhow::Result<bool> {
-    let (id, device) = (&held.sandbox.id, &held.record.device);
-    if attachment == Attachment::Changed {
-        tracing::error!(%id, device, "somebody has removed a pin of the filter or replaced its program; both are put back");
-    } else {
-        tracing::error!(%id, device, "a link of the filter is missing: the device was not filtered since that was removed");
-    }
+    let id = &held.sandbox.id;
     let Some(device) = device_of(held) else { return Ok(false) };
+    if attachment == Attachment::Changed {
+        tracing::error!(%id, device = device.name, "somebody has removed a pin of the filter or replaced its program; both are put back");
+    } else {
+        tracing::error!(%id, device = device.name, "a link of the filter is missing: nothing was filtered since that was removed");
+    }
     let kind = match node.dataplane.hook(held.place()) {
         _ if held.place().is_cgroup() => NoticeKind::Link,
         HookKind::Tcx => NoticeKind::Link,

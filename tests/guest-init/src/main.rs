@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::{chdir, chroot};
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::time::Instant;
@@ -73,8 +74,20 @@ fn mount_all() -> Result<()> {
     for directory in ["/dev/pts", "/dev/shm", "/run/netns"] {
         fs::create_dir_all(inside(directory))?;
     }
+    for (link, to) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+        symlink(format!("/proc/self/fd{to}"), inside(&format!("/dev/{link}"))).context(link)?;
+    }
     mount(Some("devpts"), inside("/dev/pts").as_str(), Some("devpts"), MsFlags::empty(), None::<&str>)
         .context("devpts")?;
+    // Network namespaces have files of their own below /etc.
+    let [upper, work] = ["/run/etc", "/run/etc-work"].map(inside);
+    for directory in [&upper, &work] {
+        fs::create_dir(directory).with_context(|| directory.clone())?;
+    }
+    let etc = inside("/etc");
+    let layers = format!("lowerdir={etc},upperdir={upper},workdir={work}");
+    mount(Some("overlay"), etc.as_str(), Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
+        .context(etc.clone())?;
     // In a mere chroot there are no user namespaces (user_namespaces(7)).
     chdir(ROOT).context(ROOT)?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("moving the root")?;

@@ -4,6 +4,7 @@ mod report;
 
 use crate::tool::{self, Tool};
 use crate::vm::machine::ROW;
+use crate::vm::suites::Tests;
 use crate::vm::{self, suites};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -47,7 +48,7 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
             line.strip_prefix(ROW).map_or(Ok(()), |row| report.add(row))?;
         }
     } else if !kernels.is_empty() {
-        let suites = suites::build(Some(suites::BYPASS), filter)?;
+        let suites = suites::build(Some(suites::BYPASS), &filter.map_or(Tests::Chosen, Tests::Named))?;
         for series in vm::chosen(&kernels) {
             let (_, console) = vm::boot(series, &suites, Duration::from_secs(60 * options.minutes))?;
             good &= console.suites.iter().all(|told| told.verdict.code == 0);

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Modules that the tests' worlds are made of, with those of the machine itself first. One that a kernel has built in is left out.
-const WANTED: [&str; 21] = [
+const WANTED: [&str; 22] = [
     "virtio_pci",
     "virtiofs",
+    "overlay",
     "veth",
     "tun",
     "bridge",

@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 /// Memory in MiB.
 const MEMORY: u32 = 3_072;
 /// The kernel's command line. Grace periods are expedited: an idle kernel before 6.2 waits 20 ms for one each time that userspace looks into a map of maps, and the
-/// packet table does so thousands of times.
-const CMDLINE: &str = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 rcupdate.rcu_expedited=1";
+/// packet table does so thousands of times. What guards against other machines' programs and against bugs of the kernel's is off: each of these costs an emulator much.
+const CMDLINE: &str = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 rcupdate.rcu_expedited=1 mitigations=off no5lvl \
+                       init_on_alloc=0 nokaslr";
+/// How a machine is emulated: by a thread for each of its processors, with room for the whole of what is translated.
+const EMULATED: &str = "tcg,thread=multi,tb-size=1024";
 /// What is in a line when the kernel is broken.
 const BROKEN: [&str; 5] = ["Kernel panic", "soft lockup", "Oops", "BUG:", "hung_task"];
 /// Where the host's processor runs machines.
@@ -69,7 +72,7 @@ pub(super) fn run(kernel: &Kernel, image: &Path, at_most: Duration) -> Result<Co
             None => eprintln!("   {KVM} is there, but nothing begins by it: emulated"),
         }
     }
-    let console = boot(kernel, image, &log, "tcg,thread=multi", at_most)?;
+    let console = boot(kernel, image, &log, EMULATED, at_most)?;
     console.with_context(|| format!("the machine does not begin: see {}", log.display()))
 }
 

@@ -19,7 +19,7 @@ use machine::Console;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
-use suites::Suites;
+use suites::{Suites, Tests};
 
 /// Kernels that the filter is held against, oldest first.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Only the tests whose name contains this
     #[arg(long)]
     filter: Option<String>,
+    /// All scenarios, not only those that are chosen for being different between kernels
+    #[arg(long, conflicts_with = "filter")]
+    whole: bool,
     /// How long one machine may run, in minutes
     #[arg(long, default_value_t = 30)]
     minutes: u64,
@@ -54,7 +57,12 @@ struct Row {
 /// Runs the tests on each kernel.
 pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     prepare()?;
-    let suites = suites::build(options.suite.as_deref(), options.filter.as_deref())?;
+    let tests = match &options.filter {
+        Some(part) => Tests::Named(part),
+        None if options.whole => Tests::Whole,
+        None => Tests::Chosen,
+    };
+    let suites = suites::build(options.suite.as_deref(), &tests)?;
     let at_most = Duration::from_secs(60 * options.minutes);
     let mut rows = Vec::new();
     for series in chosen(&options.kernels) {

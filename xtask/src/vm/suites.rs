@@ -13,8 +13,23 @@ pub(crate) const BYPASS: &str = "bypass";
 const PROGRAMS: [(&str, &str, &str); 3] = [
     ("test-packets", "table", "tests/packets"),
     ("test-bypass", BYPASS, "tests/bypass"),
-    ("test-scenarios", "scenarios", "tests/scenarios"),
+    ("test-scenarios", SCENARIOS, "tests/scenarios"),
 ];
+/// The suite of scenarios.
+const SCENARIOS: &str = "scenarios";
+/// Those of them that depend on what kernels differ in, namespaces, devices and cgroups: where each starts daemons of its own, all of them take an hour
+/// in an emulator.
+const CHOSEN: [&str; 4] = ["everywhere::", "attach::", "cgroups::", "run::"];
+
+/// Which tests of the suites are run.
+pub(crate) enum Tests<'a> {
+    /// Those that are to be held on each kernel.
+    Chosen,
+    /// Those whose name contains this.
+    Named(&'a str),
+    /// All of them.
+    Whole,
+}
 
 /// Test programs, ready to be run.
 pub(crate) struct Suites {
@@ -22,11 +37,15 @@ pub(crate) struct Suites {
 }
 
 /// Builds them, or the one of a name.
-pub(crate) fn build(only: Option<&str>, filter: Option<&str>) -> Result<Suites> {
+pub(crate) fn build(only: Option<&str>, tests: &Tests<'_>) -> Result<Suites> {
     let mut plan = Plan::default();
     for (package, test, folder) in PROGRAMS.into_iter().filter(|(_, test, _)| only.is_none_or(|only| only == *test)) {
         let mut words = vec![program(package, test)?.display().to_string(), "--color=never".to_owned()];
-        words.extend(filter.map(str::to_owned));
+        match tests {
+            Tests::Chosen if test == SCENARIOS => words.extend(CHOSEN.map(str::to_owned)),
+            Tests::Named(part) => words.push((*part).to_owned()),
+            Tests::Chosen | Tests::Whole => {}
+        }
         plan.commands.push(Command {
             name: test.to_owned(),
             words,

@@ -1,10 +1,10 @@
 //! What can be wrong with a good document on this host at this moment.
 
 use super::Checked;
+use super::cgroups;
 use super::claims::Claims;
 use crate::api::ApplyDocument;
 use crate::daemon::node::{Held, Node, prefixes};
-use crate::daemon::privileged;
 use crate::daemon::reconcile;
 use crate::daemon::refusal::Refusal;
 use filter_dataplane::{Device, Error, Place};
@@ -12,7 +12,6 @@ use filter_policy::{Attach, Problem, Sandbox, Sources, validate};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
 
 /// Why a document cannot be planned.
 pub(super) enum Obstacle {
@@ -39,13 +38,14 @@ pub(super) fn check(
     let lines = given.lines.as_ref();
     let sandbox = validate(&given.document, lines, &node.config.operator.limits)
         .map_err(|problems| Refusal::Documents(problems.0))?;
-    let at = |field: &str, message: String| {
-        let problem = Problem::error(field, message);
-        match lines {
-            Some(lines) => problem.at(&lines.file, lines.line(field)),
-            None => problem,
+    let placed = |problem: Problem| match lines {
+        Some(lines) => {
+            let line = lines.line(&problem.field);
+            problem.at(&lines.file, line)
         }
+        None => problem,
     };
+    let at = |field: &str, message: String| placed(Problem::error(field, message));
     let refuse = |problem: Problem| Err(Refusal::Documents(vec![problem]).into());
     if before.has(sandbox.id.as_str()) {
         return refuse(at("id", format!("\"{}\": another document of this call has the same id", sandbox.id)));
@@ -70,53 +70,20 @@ pub(super) fn check(
         let problem = at("attach", format!("{what} {} already belongs to sandbox \"{other}\"", device.name));
         return refuse(problem.hint(format!("filter-ctl detach {other}, or attach this sandbox elsewhere")));
     }
-    if let Some((other, path)) = nested(node, &sandbox) {
-        let problem =
-            at("attach", format!("it and {}, the cgroup of sandbox \"{other}\", lie in each other", path.display()));
-        return refuse(problem.hint("sandboxes are cgroups beside each other"));
-    }
-    if let Attach::Cgroup { path, allow_privileged: false } = &sandbox.attach
-        // An update is not held up: it may be what is to be denied to that process.
-        && held.is_none()
-        && let Some(privileged) = privileged::find(path)
-    {
-        let problem = at("attach", privileged.to_string());
-        let hint = "start it without that, or write attach: { cgroup: PATH, allowPrivileged: true } if you trust it";
-        return refuse(problem.hint(hint));
+    if let Some(problem) = cgroups::problem(node, &sandbox, before, held.is_none()) {
+        return refuse(placed(problem));
     }
     if let Some(slot) = node.orphans.values().find(|place| here(**place)).map(|place| place.slot) {
         let problem = at("attach", format!("interface {} has hooks of the filter that no record knows", device.name));
         return refuse(problem.hint(format!("bring it down, then filter-ctl detach --slot {slot}, then apply")));
     }
     if let Some(problem) = overlap(node, &sandbox, &device, before) {
-        return refuse(match lines {
-            Some(lines) => {
-                let line = lines.line(&problem.field);
-                problem.at(&lines.file, line)
-            }
-            None => problem,
-        });
+        return refuse(placed(problem));
     }
     if let Some(problem) = unnamed(&sandbox, &device) {
-        return refuse(match lines {
-            Some(lines) => {
-                let line = lines.line(&problem.field);
-                problem.at(&lines.file, line)
-            }
-            None => problem,
-        });
+        return refuse(placed(problem));
     }
     Ok(Checked { sandbox, device, before: held })
-}
-
-/// The sandbox whose cgroup lies in that of another, or the other way round.
-fn nested<'a>(node: &'a Node, sandbox: &Sandbox) -> Option<(&'a str, &'a Path)> {
-    let Attach::Cgroup { path, .. } = &sandbox.attach else { return None };
-    node.sandboxes.values().filter(|held| !held.gone && held.sandbox.id != sandbox.id).find_map(|held| {
-        let Attach::Cgroup { path: other, .. } = &held.sandbox.attach else { return None };
-        let lies_in = path.starts_with(other) || other.starts_with(path);
-        lies_in.then_some((held.sandbox.id.as_str(), other.as_path()))
-    })
 }
 
 /// What keeps connections at a port of a bridge from being judged by name: the bridge tells whose they are by their addresses, and the host

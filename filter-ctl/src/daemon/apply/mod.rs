@@ -5,6 +5,7 @@
 //! rounds.
 
 mod call;
+mod cgroups;
 mod check;
 mod claims;
 mod job;

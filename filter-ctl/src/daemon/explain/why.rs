@@ -50,6 +50,11 @@ impl Why {
                 Some(question.address.to_string()),
                 "port 53 only, since the policy has names",
             ),
+            Reason::ProtectedRange if held.place().is_cgroup() && question.address.is_loopback() => Why {
+                entry: fixed_range(&address),
+                advice: Some("sockets of the cgroup itself reach each other there, and nobody else".to_owned()),
+                ..Why::default()
+            },
             Reason::ProtectedRange => Why {
                 entry: fixed_range(&address),
                 advice: Some("no policy reaches it; only the operator's openRanges lifts the protection".to_owned()),

@@ -5,7 +5,8 @@ use filter_core::Reason;
 use filter_ctl::api::State;
 use nix::sys::signal::Signal;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -195,6 +196,58 @@ fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
         stage.daemon.refuses(&document(path, lines))?.says(&[says]);
     }
     ensure!(stage.daemon.status("c")?.generation == 1);
+    Ok(())
+}
+
+#[test]
+fn two_documents_whose_cgroups_lie_in_each_other_are_both_refused() -> Result<()> {
+    let stage = Stage::with("nested", &Setup::default())?;
+    let cgroup = Cgroup::make()?;
+    let below = Cgroup::at(cgroup.0.join("below"))?;
+    // The same one by another path.
+    let link = stage.daemon.state_dir().join("link");
+    symlink(&below.0, &link)?;
+    let by_link = below.document("e", "").replace(&below.0.display().to_string(), &link.display().to_string());
+    for other in [below.document("d", ""), by_link] {
+        let both = format!("{}---\n{other}", cgroup.document("c", ""));
+        stage.daemon.refuses(&both)?.says(&["lie in each other", "beside each other"]);
+        ensure!(stage.daemon.list()?.is_empty(), "nothing was changed");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_cgroup_of_the_daemon_is_refused() -> Result<()> {
+    let stage = Stage::with("own", &Setup::default())?;
+    let cgroup = Cgroup::make()?;
+    let root = cgroup.0.parent().context("a root")?.to_owned();
+    let pid = stage.daemon.pid().context("no daemon")?.to_string();
+    let enter = |into: &Path| fs::write(into.join("cgroup.procs"), &pid);
+    let document = cgroup.document("c", "").replace(" }\naddresses", ", allowPrivileged: true }\naddresses");
+    enter(&cgroup.0)?;
+    stage.daemon.refuses(&document)?.says(&["the daemon itself is in", "beside that of the daemon"]);
+    enter(&root)?;
+    stage.daemon.apply(&document).map(drop)
+}
+
+#[test]
+fn explain_tells_what_is_special_about_a_cgroup() -> Result<()> {
+    let stage = Stage::with("explained", &Setup::default())?;
+    let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
+    stage.daemon.apply(&cgroup.document("c", &web()))?;
+    for (address, reason) in [
+        (IpAddr::from(WEB), Reason::AllowedByList),
+        (WEB6.into(), Reason::AllowedByList),
+        (WEB_NEIGHBOUR.into(), Reason::AddressDenied),
+        (LOOPBACK, Reason::ProtectedRange),
+    ] {
+        let told = stage.daemon.explain("c", &format!("tcp:{}", SocketAddr::new(address, 80)))?;
+        ensure!(told.reason == reason.number(), "{address}: {told:?}");
+        let got = cgroup.get(host, address, 80)?;
+        ensure!((got == 0) == told.allowed, "{address}: curl says {got}, and explain {told:?}");
+        let of_itself = told.advice.is_some_and(|advice| advice.contains("sockets of the cgroup itself"));
+        ensure!(of_itself == address.is_loopback(), "{address}");
+    }
     Ok(())
 }
 
