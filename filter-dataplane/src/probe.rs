@@ -94,6 +94,23 @@ pub fn names() -> Need {
     }
 }
 
+/// Series of kernels that every test of the filter, or those about what kernels differ in, are run on.
+pub const TESTED: [&str; 3] = ["6.1", "6.12", "6.18"];
+
+/// The release of the running kernel where it is of none of [`TESTED`]. It may do as well: what it offers is found by trying.
+#[must_use]
+pub fn untested_kernel() -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    (!is_tested(release)).then(|| release.to_owned())
+}
+
+fn is_tested(release: &str) -> bool {
+    TESTED.iter().any(|series| {
+        release.strip_prefix(series).is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+    })
+}
+
 /// Checks rights, program and map types, and that there are hooks of this kind.
 ///
 /// # Errors
@@ -166,4 +183,26 @@ fn effective_capabilities() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_tested;
+
+    #[test]
+    fn a_series_is_known_by_both_its_numbers() {
+        for (release, tested) in [
+            ("6.1.0-56-cloud-amd64", true),
+            ("6.12.117+deb12", true),
+            ("6.18-rc1", true),
+            ("6.1", true),
+            ("6.10.3", false),
+            ("6.19.0", false),
+            ("5.6.1", false),
+            ("16.1.0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_tested(release), tested, "{release}");
+        }
+    }
 }

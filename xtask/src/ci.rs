@@ -11,6 +11,7 @@ use crate::{
     steps::Steps,
     test::{self, Tally},
     tool::Tool,
+    vm,
 };
 
 /// The manifests that formatting and dependencies are checked of: the workspace's, the kernel program's own, and that of what is fuzzed.
@@ -27,6 +28,7 @@ pub(crate) fn task() -> Result<ExitCode> {
     steps.run("speed", bench::short);
     let mut tally = Tally::default();
     steps.run("tests", || test::run(None, &mut tally));
+    steps.run("other kernels", vm::few);
     println!("\n{}\n{tally}", steps.table());
     Ok(if steps.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -43,6 +43,10 @@ enum Health {
 pub(super) async fn run(client: &Client, output: &mut Output, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let config = config::read(config.as_deref().unwrap_or(start::DEFAULT_CONFIG.as_ref()), config.is_some());
     let mut findings = needs(config.as_ref().ok().and_then(|config| config.hook.chosen()));
+    findings.extend(probe::untested_kernel().map(|release| {
+        let found = format!("is {release}: the filter is tested on {}", probe::TESTED.join(", "));
+        warning("kernel", found, "what it lacks is told here; tell its maintainers what does not work")
+    }));
     findings.push(match &config {
         Ok(_) => good("configuration", "is understood"),
         Err(error) => bad("configuration", format!("{error:#}"), "mend it: the daemon does not start with it"),

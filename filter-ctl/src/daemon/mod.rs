@@ -118,6 +118,9 @@ async fn serve(
     let settings = Arc::new(config.api.clone().unwrap_or_default());
     let limits = live::Live::new(config.operator.limits.clone());
     let mut node = node::Node::open(config, &options.state_dir, &options.pin_dir)?;
+    if let Some(release) = filter_dataplane::probe::untested_kernel() {
+        tracing::info!(release, "the filter is not tested on this kernel; it has all that is needed");
+    }
     adopt::adopt(&mut node).context("cannot take over the sandboxes of an earlier daemon")?;
     for collision in marks::collisions(ours)? {
         tracing::warn!("packet marks (mask {:#x}): {collision}; choose other bits in the configuration", ours.mask);

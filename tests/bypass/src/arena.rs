@@ -4,7 +4,7 @@ use crate::case::{Case, Class, End, Family, Policy};
 use crate::relay;
 use crate::report::{Outcome, Row};
 use crate::server::Server;
-use crate::subject::{Cgroup, DENIED, Denied, Filter, Mode, Place, Subject};
+use crate::subject::{DENIED, Denied, Filter, Mode, Place, Subject};
 use crate::target::{ALLOWED_NAME, REBOUND, REBOUND_NAME, RELAY, Target};
 use crate::witness::Witness;
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use test_scenarios::{Daemon, RESOLVER};
 use test_world::internet::{WEB, WEB6};
-use test_world::{Dnsmasq, Process, World, poll};
+use test_world::{Cgroup, Dnsmasq, Process, World, poll};
 
 /// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ impl Arena {
                 relay::start(&sandbox, RELAY)?;
             }
             arena.subjects.push((Mode::Tc, Subject::new(filter, Place::Netns(sandbox))));
-            arena.subjects.push((Mode::Cgroup, Subject::new(filter, Place::Cgroup(Cgroup::make(filter.name())?))));
+            arena.subjects.push((Mode::Cgroup, Subject::new(filter, Place::Cgroup(Cgroup::make()?))));
         }
         Ok(arena)
     }
@@ -203,7 +203,7 @@ fn start(world: &World, case: &Case, subject: &Subject, targets: &[Target]) -> R
     let words = [own.as_str(), "attack", case.name, &targets];
     match &subject.place {
         Place::Netns(sandbox) => sandbox.spawn(&words),
-        Place::Cgroup(cgroup) => world.host().spawn(&[&words[..], &[&cgroup.0.display().to_string()]].concat()),
+        Place::Cgroup(cgroup) => world.host().spawn(&[&words[..], &[&cgroup.path().display().to_string()]].concat()),
     }
 }
 

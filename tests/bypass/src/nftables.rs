@@ -17,7 +17,7 @@ pub(crate) fn apply(host: &Node, subject: &Subject, policy: Policy, denied: Deni
             ("bypass_tc", [("forward", jump.clone()), ("input", jump)].to_vec())
         }
         Place::Cgroup(cgroup) => {
-            let name = cgroup.0.file_name().context("a name")?.to_string_lossy().into_owned();
+            let name = cgroup.path().file_name().context("a name")?.to_string_lossy().into_owned();
             ("bypass_cgroup", [("output", format!("socket cgroupv2 level 1 \"{name}\" jump judge"))].to_vec())
         }
     };

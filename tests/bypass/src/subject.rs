@@ -3,16 +3,12 @@
 use crate::case::{Policy, Rights};
 use crate::nftables;
 use crate::target::ALLOWED_NAME;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
-use std::process;
-use std::time::Duration;
 use test_scenarios::Daemon;
 use test_world::internet::{WEB, WEB6};
-use test_world::{Node, Sandbox, wait_until};
+use test_world::{Cgroup, Node, Sandbox};
 
 /// How a sandbox is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,27 +90,6 @@ pub(crate) enum Place {
     Cgroup(Cgroup),
 }
 
-/// A cgroup beside all others.
-pub(crate) struct Cgroup(pub(crate) PathBuf);
-
-impl Cgroup {
-    pub(crate) fn make(name: &str) -> Result<Cgroup> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-        let name = format!("sf-test-{}-{name}", process::id());
-        let path = Path::new(mount.context("there is no cgroup file system of version 2")?).join(name);
-        fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Cgroup(path))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        drop(fs::write(self.0.join("cgroup.kill"), "1"));
-        wait_until(Duration::from_secs(5), || fs::remove_dir(&self.0).is_ok() || !self.0.exists());
-    }
-}
-
 /// A sandbox for attackers.
 pub(crate) struct Subject {
     pub(crate) filter: Filter,
@@ -167,7 +142,7 @@ impl Subject {
             Place::Netns(sandbox) => test_scenarios::document(sandbox, &network),
             Place::Cgroup(cgroup) => format!(
                 "version: 1\nid: held\nattach: {{ cgroup: {} }}\naddresses: any\nnetwork: {{ {network} }}\n",
-                cgroup.0.display()
+                cgroup.path().display()
             ),
         }
     }

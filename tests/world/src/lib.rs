@@ -24,6 +24,7 @@
 //! counter, so tests run beside each other. Root is needed.
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod clients;
 mod leftovers;
 mod live;
@@ -35,6 +36,7 @@ mod sniffer;
 mod tools;
 mod world;
 
+pub use cgroup::Cgroup;
 pub use clients::hello::{ClientHello, records};
 pub use clients::{curl::Curl, curl::Failure, dig::Dig, ping::Ping, udp::UdpProbe};
 pub use live::{Download, Live, UdpStream};

@@ -51,7 +51,7 @@ impl Stage {
     fn new(objects: &Path, random: &mut fastrand::Rng) -> Result<Stage> {
         let world = World::new()?;
         let mut daemon = Daemon::start("cgroups", &world.router, "")?;
-        let cgroups: Vec<Cgroup> = NAMES.iter().map(|name| Cgroup::make(name)).collect::<Result<_>>()?;
+        let cgroups: Vec<Cgroup> = NAMES.iter().map(|_| Cgroup::make()).collect::<Result<_>>()?;
         let spread = Spread::new(ENTRIES);
         let floor = floor(objects, &cgroups[2], spread)?;
         daemon.local().apply(&[document("hook", &cgroups[3], spread)])?;
@@ -159,7 +159,7 @@ fn document(id: &str, cgroup: &Cgroup, spread: Spread) -> Value {
     json!({
         "version": 1,
         "id": id,
-        "attach": { "cgroup": cgroup.path.display().to_string(), "allowPrivileged": true },
+        "attach": { "cgroup": cgroup.path().display().to_string(), "allowPrivileged": true },
         "addresses": "any",
         "network": { "denyOut": ["0.0.0.0/0"], "allowOut": allowed },
     })

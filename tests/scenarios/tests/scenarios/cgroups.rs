@@ -8,37 +8,21 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
 use test_scenarios::{NOWHERE, NOWHERE6, SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
-use test_world::{Node, Process, wait_until};
+use test_world::{Cgroup, Node, Process, wait_until};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A cgroup that is gone with this, and who is in it.
-struct Cgroup(PathBuf);
+/// What tests do with one.
+trait Commands {
+    fn run(&self, node: &Node, command: &str) -> Result<(i32, String)>;
+    fn start(&self, node: &Node, command: &str) -> Result<Process>;
+    fn get(&self, node: &Node, address: IpAddr, port: u16) -> Result<i32>;
+    fn document(&self, id: &str, network: &str) -> String;
+}
 
-impl Cgroup {
-    /// One beside all others.
-    fn make() -> Result<Cgroup> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-        let name = format!("sf-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Cgroup::at(Path::new(mount.context("no cgroup2")?).join(name))
-    }
-
-    fn at(path: PathBuf) -> Result<Cgroup> {
-        fs::create_dir(&path).with_context(|| path.display().to_string())?;
-        Ok(Cgroup(path))
-    }
-
-    /// A command of the shell that is run in it.
-    fn entered(&self, command: &str) -> String {
-        format!("echo $$ > {}/cgroup.procs && exec {command}", self.0.display())
-    }
-
+impl Commands for Cgroup {
     /// Runs it in the network namespace of a node; its exit code, and what it said.
     fn run(&self, node: &Node, command: &str) -> Result<(i32, String)> {
         let out = node.run(&["sh", "-c", &self.entered(command)])?;
@@ -57,15 +41,8 @@ impl Cgroup {
     fn document(&self, id: &str, network: &str) -> String {
         format!(
             "version: 1\nid: {id}\nattach: {{ cgroup: {} }}\naddresses: any\nnetwork: {{ {network} }}\n",
-            self.0.display()
+            self.path().display()
         )
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        drop(fs::write(self.0.join("cgroup.kill"), "1"));
-        wait_until(SOON, || fs::remove_dir(&self.0).is_ok() || !self.0.exists());
     }
 }
 
@@ -91,7 +68,7 @@ fn what_a_cgroup_may_not_reach_fails_at_once() -> Result<()> {
         ensure!(cgroup.get(host, address, 80)? == 0, "{address}");
     }
     // One below it is in it.
-    let below = Cgroup::at(cgroup.0.join("below"))?;
+    let below = Cgroup::at(cgroup.path().join("below"))?;
     for inside in [&cgroup, &below] {
         ensure!(inside.get(host, WEB_NEIGHBOUR.into(), 80)? == 7);
         let (code, said) = inside.run(host, &format!("dig +tries=1 +time=2 +short @{WEB_NEIGHBOUR} example.test"))?;
@@ -164,10 +141,10 @@ fn a_cgroup_that_vanishes_is_told_and_another_is_not_taken_for_it() -> Result<()
     let stage = Stage::with("vanished", &Setup::default())?;
     let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
     stage.daemon.apply(&cgroup.document("c", &web()))?;
-    fs::remove_dir(&cgroup.0)?;
+    fs::remove_dir(cgroup.path())?;
     let state = || stage.daemon.status("c").map(|status| status.state);
     ensure!(wait_until(SOON, || state().is_ok_and(|state| state == State::Detached)), "{:?}", state()?);
-    fs::create_dir(&cgroup.0)?;
+    fs::create_dir(cgroup.path())?;
     ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 0 && state()? == State::Detached);
     stage.daemon.apply(&cgroup.document("c", &web()))?;
     ensure!(cgroup.get(host, WEB_NEIGHBOUR.into(), 80)? == 7 && state()? == State::Active);
@@ -178,20 +155,20 @@ fn a_cgroup_that_vanishes_is_told_and_another_is_not_taken_for_it() -> Result<()
 fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
     let stage = Stage::with("refused", &Setup::default())?;
     let (cgroup, elsewhere) = (Cgroup::make()?, tempfile(&stage)?);
-    let below = Cgroup::at(cgroup.0.join("below"))?;
+    let below = Cgroup::at(cgroup.path().join("below"))?;
     stage.daemon.apply(&cgroup.document("c", &web()))?;
-    let root = cgroup.0.parent().context("a root")?.to_owned();
+    let root = cgroup.path().parent().context("a root")?.to_owned();
     let document = |path: &Path, lines: &str| {
         format!("version: 1\nid: d\nattach: {{ cgroup: {} }}\n{lines}\nnetwork: {{}}\n", path.display())
     };
     for (path, lines, says) in [
-        (&below.0, "addresses: any", "lie in each other"),
-        (&cgroup.0, "addresses: any", "already belongs to sandbox \"c\""),
+        (below.path(), "addresses: any", "lie in each other"),
+        (cgroup.path(), "addresses: any", "already belongs to sandbox \"c\""),
         (&elsewhere, "addresses: any", "is no cgroup of version 2"),
         (&elsewhere.join("nothing"), "addresses: any", "is not there"),
         (&root, "addresses: any", "is the root of all cgroups"),
-        (&below.0, "addresses: [198.51.100.9]", "sends from the host's addresses"),
-        (&below.0, "addresses: any\ndhcp: true", "has no link of its own"),
+        (below.path(), "addresses: [198.51.100.9]", "sends from the host's addresses"),
+        (below.path(), "addresses: any\ndhcp: true", "has no link of its own"),
     ] {
         stage.daemon.refuses(&document(path, lines))?.says(&[says]);
     }
@@ -203,11 +180,11 @@ fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
 fn two_documents_whose_cgroups_lie_in_each_other_are_both_refused() -> Result<()> {
     let stage = Stage::with("nested", &Setup::default())?;
     let cgroup = Cgroup::make()?;
-    let below = Cgroup::at(cgroup.0.join("below"))?;
+    let below = Cgroup::at(cgroup.path().join("below"))?;
     // The same one by another path.
     let link = stage.daemon.state_dir().join("link");
-    symlink(&below.0, &link)?;
-    let by_link = below.document("e", "").replace(&below.0.display().to_string(), &link.display().to_string());
+    symlink(below.path(), &link)?;
+    let by_link = below.document("e", "").replace(&below.path().display().to_string(), &link.display().to_string());
     for other in [below.document("d", ""), by_link] {
         let both = format!("{}---\n{other}", cgroup.document("c", ""));
         stage.daemon.refuses(&both)?.says(&["lie in each other", "beside each other"]);
@@ -220,11 +197,11 @@ fn two_documents_whose_cgroups_lie_in_each_other_are_both_refused() -> Result<()
 fn the_cgroup_of_the_daemon_is_refused() -> Result<()> {
     let stage = Stage::with("own", &Setup::default())?;
     let cgroup = Cgroup::make()?;
-    let root = cgroup.0.parent().context("a root")?.to_owned();
+    let root = cgroup.path().parent().context("a root")?.to_owned();
     let pid = stage.daemon.pid().context("no daemon")?.to_string();
     let enter = |into: &Path| fs::write(into.join("cgroup.procs"), &pid);
     let document = cgroup.document("c", "").replace(" }\naddresses", ", allowPrivileged: true }\naddresses");
-    enter(&cgroup.0)?;
+    enter(cgroup.path())?;
     stage.daemon.refuses(&document)?.says(&["the daemon itself is in", "beside that of the daemon"]);
     enter(&root)?;
     stage.daemon.apply(&document).map(drop)
@@ -305,7 +282,7 @@ fn who_is_not_held_is_told_and_refused_unless_allowed() -> Result<()> {
     let (host, cgroup) = (stage.world.host(), Cgroup::make()?);
     let watch = stage.daemon.ctl_start(&["watch"])?;
     let root = cgroup.start(host, "sleep 100")?;
-    let is_in = || fs::read_to_string(cgroup.0.join("cgroup.procs")).is_ok_and(|members| !members.is_empty());
+    let is_in = || fs::read_to_string(cgroup.path().join("cgroup.procs")).is_ok_and(|members| !members.is_empty());
     ensure!(wait_until(SOON, is_in));
     stage.daemon.refuses(&cgroup.document("c", &web()))?.says(&["(sleep) has CAP_", "allowPrivileged: true"]);
     let allowed = cgroup.document("c", &web()).replace(" }\naddresses", ", allowPrivileged: true }\naddresses");
