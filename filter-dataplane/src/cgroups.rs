@@ -67,21 +67,34 @@ impl CgroupPath {
             }
             other => other.map_err(Error::file("look at", path))?,
         };
-        let kind = statfs(path).map_err(|errno| Error::file("look at", path)(errno.into()))?.filesystem_type();
-        if kind != CGROUP2_SUPER_MAGIC || !found.is_dir() {
+        if !is_cgroup(path) || !found.is_dir() {
             return Err(unusable("is no cgroup of version 2", "name a directory of a cgroup2 file system"));
         }
-        if !path.join("cgroup.type").exists() {
+        if !is_below_root(path) {
             return Err(unusable("is the root of all cgroups", "name one below it"));
         }
-        Ok(CgroupPath { path: path.to_owned(), id: found.ino() })
+        // Packets are told by how deep their cgroup lies, which is seen only where all above it is.
+        let path = fs::canonicalize(path).map_err(Error::file("look at", path))?;
+        if !path.ancestors().find(|path| !is_below_root(path)).is_some_and(is_cgroup) {
+            let hint = "run the daemon in the host's cgroup namespace, with the whole of /sys/fs/cgroup in its sight";
+            return Err(unusable("is in a part of the tree of cgroups that is mounted without the rest", hint));
+        }
+        Ok(CgroupPath { path, id: found.ino() })
     }
 
     /// How deep it lies below the root of all cgroups that are mounted there.
     fn level(&self) -> u32 {
-        let is_below = |path: &&Path| path.join("cgroup.type").exists();
-        self.path.ancestors().take_while(is_below).count() as u32
+        self.path.ancestors().take_while(|path| is_below_root(path)).count() as u32
     }
+}
+
+fn is_cgroup(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// Whether a cgroup is another than the root of all: that has no type.
+fn is_below_root(path: &Path) -> bool {
+    path.join("cgroup.type").exists()
 }
 
 impl Cgroups {

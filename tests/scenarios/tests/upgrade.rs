@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use test_scenarios::{Daemon, Probe, SOON, Setup, Stage, http, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
-use test_world::{Download, Live, Sniffer, UdpStream, wait_until};
+use test_world::{Cgroup, Download, Live, Sniffer, UdpStream, wait_until};
 
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["203.0.113.10", "2001:db8:10::10"]"#;
 const VARIABLE: &str = "SANDBOX_FILTER_KERNEL_TYPES";
@@ -70,8 +70,8 @@ impl Traffic {
     }
 }
 
-/// Ids and tags of the programs at the device's hooks.
-fn programs(stage: &Stage, hook: &str, slot: u32) -> Result<Vec<(u32, String)>> {
+/// Ids and tags of the programs behind pinned links.
+fn pinned(stage: &Stage, slot: u32, hooks: &[&str]) -> Result<Vec<(u32, String)>> {
     const SCRIPT: &str = "
 import ctypes, platform, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -89,16 +89,14 @@ for path in sys.argv[1:]:
     program = struct.unpack('I', info(bpf(7, struct.pack('QII', ctypes.addressof(text), 0, 0)), 32)[8:12])[0]
     print('id', program, 'tag', info(bpf(13, struct.pack('III', program, 0, 0)), 16)[8:].hex())
 ";
-    let host = stage.world.host();
-    let shown = if hook == "tcx" {
-        let pin = |hook: &str| stage.daemon.pins().join(format!("links/{slot}-{hook}")).display().to_string();
-        host.run(&["python3", "-c", SCRIPT, &pin("from_sandbox"), &pin("to_sandbox")])?.ok()?.stdout
-    } else {
-        ["ingress", "egress"]
-            .map(|hook| host.run(&["tc", "filter", "show", "dev", "veth-a", hook]).map(|shown| shown.stdout))
-            .into_iter()
-            .collect::<Result<String>>()?
-    };
+    let pins = hooks.iter().map(|hook| stage.daemon.pins().join(format!("links/{slot}-{hook}")).display().to_string());
+    let words: Vec<String> = ["python3", "-c", SCRIPT].map(str::to_owned).into_iter().chain(pins).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    read(&stage.world.host().run(&words)?.ok()?.stdout)
+}
+
+/// Ids and tags, as they are printed.
+fn read(shown: &str) -> Result<Vec<(u32, String)>> {
     let words: Vec<&str> = shown.split_whitespace().collect();
     let after = |name: &str| {
         let named = words.windows(2).filter(move |pair| pair[0] == name);
@@ -107,9 +105,19 @@ for path in sys.argv[1:]:
     after("id").into_iter().zip(after("tag")).map(|(id, tag)| Ok((id.parse()?, tag))).collect()
 }
 
-/// The slot of the sandbox.
-fn slot(stage: &Stage) -> Result<u32> {
-    let slot = stage.daemon.records()?.get("a").context("no record")?["slot"].as_u64();
+/// Ids and tags of the programs at the device's hooks.
+fn programs(stage: &Stage, hook: &str, slot: u32) -> Result<Vec<(u32, String)>> {
+    if hook == "tcx" {
+        return pinned(stage, slot, &["from_sandbox", "to_sandbox"]);
+    }
+    let host = stage.world.host();
+    let shown = ["ingress", "egress"].map(|hook| host.run(&["tc", "filter", "show", "dev", "veth-a", hook]));
+    read(&shown.into_iter().map(|shown| Ok(shown?.stdout)).collect::<Result<String>>()?)
+}
+
+/// The slot of a sandbox.
+fn slot(stage: &Stage, id: &str) -> Result<u32> {
+    let slot = stage.daemon.records()?.get(id).context("no record")?["slot"].as_u64();
     Ok(u32::try_from(slot.context("no slot")?)?)
 }
 
@@ -125,7 +133,7 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
         let config = format!("hook: {hook}\n");
         let mut stage = Stage::with("upgrade", &Setup { config: &config, ..Setup::default() })?;
         stage.apply(&stage.a, POLICY)?;
-        let slot = slot(&stage)?;
+        let slot = slot(&stage, "a")?;
         let mut other = Daemon::prepare(&stage.world, "other", &config)?
             .with_program(&command()?, VARIABLE, Path::new("off"))
             .with_state_of(&stage.daemon)
@@ -167,11 +175,74 @@ fn another_program_takes_over_and_gives_back() -> Result<()> {
     Ok(())
 }
 
+/// Sends to an allowed and a denied address in turns, until a file is gone; tells of what was not as it must be.
+const SENDS: &str = "import errno, os, socket, sys, time\nsent = 0\n\
+                     while os.path.exists(sys.argv[3]):\n    for to, denied in ((sys.argv[1], False), (sys.argv[2], True)):\n        \
+                     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n        \
+                     try: one.sendto(b'x', (to, 9000)); error = 0\n        \
+                     except OSError as refused: error = refused.errno\n        \
+                     if (error == errno.EPERM) != denied: print('WRONG', to, error, flush=True)\n        \
+                     one.close(); sent += 1\n    \
+                     if sent == 20: print('sending', flush=True)\n    time.sleep(0.001)\nprint('sent', sent)";
+
+#[test]
+fn another_program_takes_over_a_cgroup_and_gives_it_back() -> Result<()> {
+    const HOOKS: [&str; 7] = [
+        "cgroup_socket",
+        "to_cgroup",
+        "from_cgroup",
+        "cgroup_connect4",
+        "cgroup_connect6",
+        "cgroup_sendmsg4",
+        "cgroup_sendmsg6",
+    ];
+    let mut stage = Stage::with("upgradecg", &Setup::default())?;
+    let cgroup = Cgroup::make()?;
+    stage.daemon.apply(&format!(
+        "version: 1\nid: c\nattach: {{ cgroup: {} }}\naddresses: any\nnetwork: {{ {POLICY} }}\n",
+        cgroup.path().display()
+    ))?;
+    let slot = slot(&stage, "c")?;
+    let mut other = Daemon::prepare(&stage.world, "other", "")?
+        .with_program(&command()?, VARIABLE, Path::new("off"))
+        .with_state_of(&stage.daemon)
+        .with_pins_of(&stage.daemon)
+        .with_socket_of(&stage.daemon);
+    let goes_on = stage.daemon.state_dir().join("goes-on");
+    fs::write(&goes_on, "")?;
+    let mut wire = stage.world.host().sniff("up0")?;
+    let [allowed, denied] = [WEB, WEB_NEIGHBOUR].map(|to| to.to_string());
+    let enters = cgroup.entered("\"$@\"");
+    let words = ["sh", "-c", &enters, "sh", "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let sends = ["python3", "-c", SENDS, &allowed, &denied, &goes_on.display().to_string()];
+    let mut sender = stage.world.host().spawn(&[&words[..], &sends].concat())?;
+    ensure!(wait_until(SOON, || sender.stdout().contains("sending")), "{}", sender.stderr());
+    let mut before = pinned(&stage, slot, &HOOKS)?;
+    ensure!(before.len() == HOOKS.len(), "{before:?}");
+    for round in 0..4 {
+        let (old, new) = if round % 2 == 0 { (&mut stage.daemon, &mut other) } else { (&mut other, &mut stage.daemon) };
+        if round < 2 {
+            old.stop().map(drop)?
+        } else {
+            old.kill9()?
+        };
+        new.begin()?;
+        let after = pinned(&stage, slot, &HOOKS)?;
+        ensure!(before.iter().zip(&after).all(|(old, new)| old.0 != new.0), "{before:?} and {after:?}");
+        before = after;
+    }
+    fs::remove_file(&goes_on)?;
+    ensure!(sender.wait(SOON)?.code() == Some(0) && !sender.stdout().contains("WRONG"), "{}", sender.stdout());
+    let [allowed, denied] = [udp(WEB), udp(WEB_NEIGHBOUR)];
+    ensure!(wire.count(|frame| denied.is_in(frame))? == 0 && wire.count(|frame| allowed.is_in(frame))? > 0);
+    Ok(())
+}
+
 #[test]
 fn a_state_that_cannot_be_read_is_refused_and_enforcement_goes_on() -> Result<()> {
     let mut stage = Stage::new("unreadable")?;
     stage.apply(&stage.a, POLICY)?;
-    let (slot, strangers) = (slot(&stage)?, Probe { port: 7777, ..udp(stage.a.v4) });
+    let (slot, strangers) = (slot(&stage, "a")?, Probe { port: 7777, ..udp(stage.a.v4) });
     let mut traffic = Traffic::start(&stage)?;
     let (store, pins) = (stage.daemon.store(), stage.daemon.pin_dir().join("abi-77"));
     for (what, says) in [("schema", "of version"), ("abi", "ABI 77"), ("damage", "it is damaged")] {

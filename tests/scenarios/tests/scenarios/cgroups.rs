@@ -8,6 +8,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use test_scenarios::{NOWHERE, NOWHERE6, SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6};
 use test_world::{Cgroup, Node, Process, wait_until};
@@ -172,6 +173,12 @@ fn what_cannot_be_a_sandbox_is_refused() -> Result<()> {
     ] {
         stage.daemon.refuses(&document(path, lines))?.says(&[says]);
     }
+    // As in a cgroup namespace.
+    let [from, to] = [cgroup.path(), &elsewhere].map(|path| path.display().to_string());
+    ensure!(Command::new("mount").args(["--bind", &from, &to]).status()?.success());
+    let refused = stage.daemon.refuses(&document(&elsewhere.join("below"), "addresses: any"));
+    ensure!(Command::new("umount").arg(&to).status()?.success());
+    refused?.says(&["is in a part of the tree", "the host's cgroup namespace"]);
     ensure!(stage.daemon.status("c")?.generation == 1);
     Ok(())
 }

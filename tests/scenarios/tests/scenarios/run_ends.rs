@@ -46,6 +46,32 @@ fn an_interrupt_from_a_terminal_comes_once() -> Result<()> {
     Ok(())
 }
 
+/// A shell with job control starts the command of the arguments, which repeats what it hears. It is stopped from the terminal and goes on.
+const STOPPED: &str = "import os, pty, shlex, sys\npid, terminal = pty.fork()\n\
+                       if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\nseen = b''\n\
+                       def until(what):\n    global seen\n    while what not in seen: seen += os.read(terminal, 4096)\n    \
+                       seen = seen.split(what, 1)[1]\n\
+                       def say(what): os.write(terminal, what)\n\
+                       say(b'stty -echo; PS1=; echo be; echo gun\\n'); until(b'gun')\n\
+                       say(shlex.join(sys.argv[1:]).encode() + b'\\n'); until(b'ready')\n\
+                       say(b'one\\n'); until(b'heard one')\nsay(b'\\x1a'); until(b'Stopped')\n\
+                       say(b'echo shell\\n'); until(b'shell')\nsay(b'fg\\n'); say(b'two\\n'); until(b'heard two')\n\
+                       say(b'\\x04'); say(b'echo ended $?\\n'); until(b'ended 7')\nsay(b'exit\\n')";
+
+#[test]
+fn a_command_is_stopped_from_a_terminal_and_goes_on() -> Result<()> {
+    let stage = stage("stopped")?;
+    let repeats = "echo ready; while read line; do echo heard $line; done; exit 7";
+    for mode in MODES {
+        let command = words(&stage, mode, &[], &["sh", "-c", repeats])?;
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let ended = stage.world.host().run_within(LIMIT, &[&["python3", "-c", STOPPED][..], &command].concat())?;
+        ensure!(ended.code() == Some(0), "{mode:?}: {ended:?}");
+        nothing_is_left(&stage)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn root_in_a_cgroup_cannot_leave_by_processes_outside() -> Result<()> {
     let stage = stage("leaves")?;
