@@ -9,16 +9,22 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// The index of no device: with the id of a cgroup, that cgroup.
+const CGROUP: u32 = 0;
+
 /// What is wrong with the cgroup of a sandbox, if it is one and anything is; `is_new` where none is held by its id.
 pub(super) fn problem(node: &Node, sandbox: &Sandbox, before: &Claims, is_new: bool) -> Option<Problem> {
     let Attach::Cgroup { path, allow_privileged } = &sandbox.attach else { return None };
     let at = |message: String| Problem::error("attach", message);
-    if own_cgroup().is_ok_and(|own| lies_in(&own, path)) {
+    let (above, below) = (above(path), below(path));
+    if own_cgroup().is_ok_and(|own| id(&own).is_some_and(|own| id(path) == Some(own) || below.contains(&own))) {
         let message = format!("the daemon itself is in {}: what it dials would be judged", path.display());
         return Some(at(message).hint("sandboxes are cgroups beside that of the daemon"));
     }
-    if let Some((other, theirs)) = nested(node, sandbox.id.as_str(), path, before) {
-        let message = format!("it and {}, the cgroup of sandbox \"{other}\", lie in each other", theirs.display());
+    let of_cgroup = |id: &u64| node.index.at(*id, CGROUP).or_else(|| before.of_cgroup(*id));
+    let mut theirs = above.iter().chain(&below).filter_map(of_cgroup).filter(|other| *other != sandbox.id.as_str());
+    if let Some(other) = theirs.next() {
+        let message = format!("{} and the cgroup of sandbox \"{other}\" lie in each other", path.display());
         return Some(at(message).hint("sandboxes are cgroups beside each other"));
     }
     // An update is not held up: it may be what is to be denied to that process.
@@ -29,19 +35,26 @@ pub(super) fn problem(node: &Node, sandbox: &Sandbox, before: &Claims, is_new: b
     privileged::find(path).map(|privileged| at(privileged.to_string()).hint(hint))
 }
 
-/// The sandbox whose cgroup lies in another's, or the other way round.
-fn nested<'a>(node: &'a Node, id: &str, path: &Path, before: &'a Claims) -> Option<(&'a str, &'a Path)> {
-    let held = node.sandboxes.values().filter(|held| !held.gone && held.sandbox.id.as_str() != id);
-    let of_held = held.filter_map(|held| match &held.sandbox.attach {
-        Attach::Cgroup { path, .. } => Some((held.sandbox.id.as_str(), path.as_path())),
-        _ => None,
-    });
-    of_held.chain(before.cgroups()).find(|(_, theirs)| lies_in(path, theirs) || lies_in(theirs, path))
+/// Whether a document is for a cgroup that lies in one of these, or has one of them in it.
+pub(super) fn meet(claims: &Claims, sandbox: &Sandbox) -> bool {
+    let Attach::Cgroup { path, .. } = &sandbox.attach else { return false };
+    above(path).iter().chain(&below(path)).any(|id| claims.of_cgroup(*id).is_some())
 }
 
-/// Whether a cgroup is another or lies below it, wherever their file system is mounted.
-pub(super) fn lies_in(path: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    let Some(wanted) = identity(other) else { return false };
-    fs::canonicalize(path).is_ok_and(|path| path.ancestors().any(|above| identity(above) == Some(wanted)))
+/// The kernel's number of a cgroup, which is its inode (kernel 5.5).
+fn id(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|found| found.ino())
+}
+
+/// The cgroups that it lies in.
+fn above(path: &Path) -> Vec<u64> {
+    let Ok(path) = fs::canonicalize(path) else { return Vec::new() };
+    path.ancestors().skip(1).take_while(|above| above.join("cgroup.procs").exists()).filter_map(id).collect()
+}
+
+/// The cgroups in it. Links are none.
+fn below(path: &Path) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.flat_map(|folder| id(&folder.path()).into_iter().chain(below(&folder.path()))).collect()
 }

@@ -1,20 +1,18 @@
 //! What documents that are not carried out yet are about.
 
-use super::cgroups::lies_in;
+use super::cgroups;
 use crate::daemon::index::Taken;
 use crate::daemon::node::prefixes;
 use filter_dataplane::Device;
-use filter_policy::{Attach, Sandbox};
+use filter_policy::Sandbox;
 use ipnet::IpNet;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
 /// Ids, devices and addresses that documents lay claim to.
 #[derive(Default)]
 pub(super) struct Claims {
     ids: HashSet<String>,
     taken: Taken,
-    cgroups: Vec<(String, PathBuf)>,
 }
 
 impl Claims {
@@ -22,9 +20,6 @@ impl Claims {
     pub(super) fn add(&mut self, sandbox: &Sandbox, device: &Device) {
         self.ids.insert(sandbox.id.to_string());
         self.taken.add(sandbox.id.as_str(), (device.netns_inode, device.ifindex), &prefixes(sandbox));
-        if let Attach::Cgroup { path, .. } = &sandbox.attach {
-            self.cgroups.push((sandbox.id.to_string(), path.clone()));
-        }
     }
 
     /// Whether there is a document with this id.
@@ -32,9 +27,9 @@ impl Claims {
         self.ids.contains(id)
     }
 
-    /// The cgroups, and whose they are.
-    pub(super) fn cgroups(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.cgroups.iter().map(|(id, path)| (id.as_str(), path.as_path()))
+    /// Whose document is about the cgroup with this id.
+    pub(super) fn of_cgroup(&self, id: u64) -> Option<&str> {
+        self.taken.at(id, 0)
     }
 
     /// Whose document is about a device.
@@ -50,10 +45,9 @@ impl Claims {
     /// Whether a document is about anything that these are about.
     pub(super) fn meet(&self, sandbox: &Sandbox, device: &Device) -> bool {
         let in_common = |prefix: &IpNet| self.meeting(device, prefix).is_some();
-        let in_each_other = |path: &Path| self.cgroups().any(|(_, own)| lies_in(path, own) || lies_in(own, path));
         self.has(sandbox.id.as_str())
             || self.at(device).is_some()
             || prefixes(sandbox).iter().any(in_common)
-            || matches!(&sandbox.attach, Attach::Cgroup { path, .. } if in_each_other(path))
+            || cgroups::meet(self, sandbox)
     }
 }
