@@ -16,7 +16,7 @@ pub(super) fn mend(node: &mut Node, held: &Held, attachment: Attachment) -> anyh
     if attachment == Attachment::Changed {
         tracing::error!(%id, device = device.name, "somebody has removed a pin of the filter or replaced its program; both are put back");
     } else {
-        tracing::error!(%id, device = device.name, "a link of the filter is missing: nothing was filtered since that was removed");
+        tracing::error!(%id, device = device.name, "a link of the filter is missing: the device was not filtered since that was removed");
     }
     let kind = match node.dataplane.hook(held.place()) {
         _ if held.place().is_cgroup() => NoticeKind::Link,
