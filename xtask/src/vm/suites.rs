@@ -84,14 +84,15 @@ impl Suites {
     }
 }
 
-/// Where cargo has put a test program.
+/// Where cargo has put a test program. Of the whole workspace, so that nothing is built anew with other features than for its tests.
 pub(crate) fn program(package: &str, test: &str) -> Result<PathBuf> {
     let mut found = None;
     let status = Tool::cargo("test")
-        .args(["--package", package, "--test", test, "--no-run", "--message-format", "json-render-diagnostics"])
+        .args(["--workspace", "--test", test, "--no-run", "--message-format", "json-render-diagnostics"])
         .lines(|line| {
             let message: Option<Value> = serde_json::from_str(line).ok();
-            let of_test = message.filter(|message| message["target"]["name"] == test);
+            let is_of = |message: &Value| message["package_id"].as_str().is_some_and(|id| id.contains(package));
+            let of_test = message.filter(|message| message["target"]["name"] == test && is_of(message));
             if let Some(path) = of_test.as_ref().and_then(|message| message["executable"].as_str()) {
                 found = Some(PathBuf::from(path));
             }
