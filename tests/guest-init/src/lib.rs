@@ -20,6 +20,8 @@ pub const DONE: &str = "guest-done";
 /// What is to be run, one after the other.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plan {
+    /// The checkout that the commands are of.
+    pub root: PathBuf,
     /// The commands.
     pub commands: Vec<Command>,
 }

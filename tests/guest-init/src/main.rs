@@ -11,11 +11,14 @@ use nix::unistd::{chdir, chroot};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process;
 use std::time::Instant;
 
 /// Where the host's file system is mounted.
 const ROOT: &str = "/host";
+/// And once more, without anything mounted upon it, where that is needed.
+const WHOLE: &str = "/whole";
 
 fn main() {
     println!("{BEGUN}");
@@ -31,7 +34,7 @@ fn main() {
 fn run() -> Result<()> {
     let plan: Plan = serde_json::from_slice(&fs::read(PLAN).context(PLAN)?).context(PLAN)?;
     load_modules()?;
-    mount_all()?;
+    mount_all(&plan.root)?;
     for command in &plan.commands {
         let verdict = carry_out(command);
         println!("{VERDICT}{}", serde_json::to_string(&verdict)?);
@@ -52,7 +55,7 @@ fn load_modules() -> Result<()> {
     Ok(())
 }
 
-fn mount_all() -> Result<()> {
+fn mount_all(checkout: &Path) -> Result<()> {
     let inside = |path: &str| format!("{ROOT}{path}");
     let mounts = [
         (TAG, ROOT.to_owned(), "virtiofs", MsFlags::MS_RDONLY, ""),
@@ -71,6 +74,7 @@ fn mount_all() -> Result<()> {
     for (what, at, kind, flags, options) in mounts {
         mount(Some(what), at.as_str(), Some(kind), flags, Some(options)).with_context(|| format!("{kind} at {at}"))?;
     }
+    keep(checkout)?;
     for directory in ["/dev/pts", "/dev/shm", "/run/netns"] {
         fs::create_dir_all(inside(directory))?;
     }
@@ -93,6 +97,20 @@ fn mount_all() -> Result<()> {
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("moving the root")?;
     chroot(".").context(ROOT)?;
     chdir("/").context("/")
+}
+
+/// Shows the checkout where a file system of the machine's own lies upon it.
+fn keep(checkout: &Path) -> Result<()> {
+    let here = Path::new(ROOT).join(checkout.strip_prefix("/").context("the checkout")?);
+    if here.exists() {
+        return Ok(());
+    }
+    let there = Path::new(WHOLE).join(checkout.strip_prefix("/").context("the checkout")?);
+    fs::create_dir_all(WHOLE)?;
+    fs::create_dir_all(&here)?;
+    mount(Some(TAG), WHOLE, Some("virtiofs"), MsFlags::MS_RDONLY, None::<&str>).context(WHOLE)?;
+    mount(Some(&there), &here, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| there.display().to_string())
 }
 
 fn carry_out(command: &Command) -> Verdict {

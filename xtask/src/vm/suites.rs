@@ -45,7 +45,7 @@ pub(crate) struct Suites {
 
 /// Builds them, or the one of a name.
 pub(crate) fn build(only: Option<&str>, tests: &Tests<'_>) -> Result<Suites> {
-    let mut plan = Plan::default();
+    let mut plan = Plan { root: tool::root().to_owned(), ..Plan::default() };
     for (package, test, folder) in PROGRAMS.into_iter().filter(|(_, test, _)| only.is_none_or(|only| only == *test)) {
         let mut words = vec![program(package, test)?.display().to_string(), "--color=never".to_owned()];
         match tests {
