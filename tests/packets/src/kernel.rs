@@ -56,55 +56,51 @@ impl Open {
 
     /// The keys, one behind the other, and their values in the same order.
     pub(crate) fn read(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        read(self)
-    }
-}
-
-fn read(open: &Open) -> Result<(Vec<u8>, Vec<u8>)> {
-    #[repr(C)]
-    struct Batch {
-        from: u64,
-        to: u64,
-        keys: u64,
-        values: u64,
-        count: u32,
-        map: u32,
-        element_flags: u64,
-        flags: u64,
-    }
-    let Open { map, name, key_size, value_size, room, .. } = open;
-    // What is kept at cgroups and at sockets cannot be listed.
-    if *room == 0 {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let mut keys = vec![0; room * key_size];
-    let mut values = vec![0; room * value_size];
-    let mut position = [0_u8; 64];
-    let mut batch = Batch {
-        from: 0,
-        to: position.as_mut_ptr() as u64,
-        keys: keys.as_mut_ptr() as u64,
-        values: values.as_mut_ptr() as u64,
-        count: *room as u32,
-        map: map.fd().as_fd().as_raw_fd() as u32,
-        element_flags: 0,
-        flags: 0,
-    };
-    // SAFETY: `batch` has the layout of the command's part of `union bpf_attr`; the buffers in it live, hold `count` keys and
-    // values of the map's sizes, and the position is as long as the longest key.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        // The end of the map; without one, there is more than the map can hold.
-        if error.kind() != io::ErrorKind::NotFound {
-            return Err(error).with_context(|| format!("cannot read the map {name}"));
+        #[repr(C)]
+        struct Batch {
+            from: u64,
+            to: u64,
+            keys: u64,
+            values: u64,
+            count: u32,
+            map: u32,
+            element_flags: u64,
+            flags: u64,
         }
-    } else if batch.count as usize == *room {
-        // A full array ends without telling.
-    } else {
-        bail!("the map {name} was read in part: {} of {room}", batch.count);
+        let Open { map, name, key_size, value_size, room, .. } = self;
+        // What is kept at cgroups and at sockets cannot be listed.
+        if *room == 0 {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut keys = vec![0; room * key_size];
+        let mut values = vec![0; room * value_size];
+        let mut position = [0_u8; 64];
+        let mut batch = Batch {
+            from: 0,
+            to: position.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: *room as u32,
+            map: map.fd().as_fd().as_raw_fd() as u32,
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: `batch` has the layout of the command's part of `union bpf_attr`; the buffers in it live, hold `count` keys and
+        // values of the map's sizes, and the position is as long as the longest key.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
+        if result < 0 {
+            let error = io::Error::last_os_error();
+            // The end of the map; without one, there is more than the map can hold.
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error).with_context(|| format!("cannot read the map {name}"));
+            }
+        } else if batch.count as usize == *room {
+            // A full array ends without telling.
+        } else {
+            bail!("the map {name} was read in part: {} of {room}", batch.count);
+        }
+        keys.truncate(batch.count as usize * key_size);
+        values.truncate(batch.count as usize * value_size);
+        Ok((keys, values))
     }
-    keys.truncate(batch.count as usize * key_size);
-    values.truncate(batch.count as usize * value_size);
-    Ok((keys, values))
 }
