@@ -8,6 +8,23 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 
+/// `struct bpf_prog_info` up to the maps.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    /// Bytes of what the processor runs; 0 where the kernel interprets.
+    compiled: u32,
+    translated: u32,
+    instructions: [u64; 2],
+    load_time: u64,
+    created_by_uid: u32,
+    map_count: u32,
+    maps: u64,
+}
+
 /// Whether a program uses a map, both by id; `false` when the program is gone.
 ///
 /// # Errors
@@ -20,20 +37,6 @@ pub(crate) fn program_uses(program: u32, map: u32) -> Result<bool, Error> {
         id: u32,
         next_id: u32,
         flags: u32,
-    }
-    /// `struct bpf_prog_info` up to the maps.
-    #[repr(C)]
-    #[derive(Default)]
-    struct ProgramInfo {
-        kind: u32,
-        id: u32,
-        tag: [u8; 8],
-        lengths: [u32; 2],
-        instructions: [u64; 2],
-        load_time: u64,
-        created_by_uid: u32,
-        map_count: u32,
-        maps: u64,
     }
     let failed = |command| move |source| Error::Syscall { command, object: format!("program {program}"), source };
     let fd = match bpf(BPF_PROG_GET_FD_BY_ID, &GetById { id: program, next_id: 0, flags: 0 }) {
@@ -58,15 +61,6 @@ pub(crate) fn has_jit() -> bool {
         instruction_count: u32,
         instructions: u64,
         license: u64,
-    }
-    /// `struct bpf_prog_info` up to the length of what the processor runs.
-    #[repr(C)]
-    #[derive(Default)]
-    struct ProgramInfo {
-        kind: u32,
-        id: u32,
-        tag: [u8; 8],
-        compiled: u32,
     }
     const CLASSIFIER: u32 = 3;
     // r0 = 0; exit
