@@ -34,11 +34,16 @@ pub struct Sniffer {
 }
 
 impl Sniffer {
-    /// How many frames so far satisfy `predicate`, which gets their first 256 bytes, Ethernet header included. A few
-    /// thousand frames are kept between two looks; what comes on top of that is lost.
-    pub fn count(&mut self, predicate: impl Fn(&[u8]) -> bool) -> Result<usize> {
+    /// The frames so far that satisfy `predicate`: their first 256 bytes, Ethernet header included. A few thousand frames
+    /// are kept between two looks; what comes on top of that is lost.
+    pub fn frames(&mut self, predicate: impl Fn(&[u8]) -> bool) -> Result<Vec<&[u8]>> {
         self.drain()?;
-        Ok(self.frames.iter().filter(|frame| predicate(frame)).count())
+        Ok(self.frames.iter().map(Vec::as_slice).filter(|frame| predicate(frame)).collect())
+    }
+
+    /// How many of [`Sniffer::frames`] there are.
+    pub fn count(&mut self, predicate: impl Fn(&[u8]) -> bool) -> Result<usize> {
+        Ok(self.frames(predicate)?.len())
     }
 
     /// How many untagged IP packets so far were sent to `destination`.

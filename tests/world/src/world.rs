@@ -255,7 +255,8 @@ impl Deref for Sandbox {
 }
 
 /// Makes `host` a router and links `internet` to it by next hop. Neighbours are permanent, so that the wire between the two
-/// carries nothing but what was sent. Addresses that no sandbox has end at the host.
+/// carries nothing but what was sent, and what IPv6 says by itself from link-local addresses. Addresses that no sandbox has
+/// end at the host.
 fn connect(host: &Node, internet: &Node) -> Result<()> {
     host.sysctls(&[
         ("net.ipv4.ip_forward", "1"),

@@ -118,8 +118,8 @@ impl Table {
         for (case, seen) in self.ask(&rows, Ending::Waits)? {
             ensure!(seen == Seen::Alert(49), "{case}: {seen:?}\n{}", self.stage.daemon.log());
         }
-        let left = wire.count(|frame| !is_with_resolver(frame))?;
-        ensure!(left == 0, "{left} packets were on the wire");
+        let left = wire.frames(is_of_a_client)?;
+        ensure!(left.is_empty(), "on the wire: {left:02x?}");
         let resets = link.count(is_reset)?;
         ensure!(resets == 0, "{resets} resets could have overtaken an alert");
         for (case, _, reason, name) in cases {
@@ -219,10 +219,15 @@ pub(crate) fn opens_to(frame: &[u8], port: u16) -> bool {
     is_tcp_to(frame, port) && tcp(frame).and_then(|header| header.get(13)) == Some(&SYN)
 }
 
-/// Whether a frame goes to the resolver, or comes from it.
-pub(crate) fn is_with_resolver(frame: &[u8]) -> bool {
-    let is = |at: usize| frame.get(at..at + 4) == Some(RESOLVER.octets().as_slice());
-    frame.get(12..14) == Some(&[0x08, 0x00]) && (is(26) || is(30))
+/// Whether a frame of the uplink can be a client's: neither the resolver's traffic nor what the link itself has to say in
+/// IPv6, from link-local or no address (solicited routers, RFC 4861; multicast reports, RFC 3810). Its neighbours are permanent.
+pub(crate) fn is_of_a_client(frame: &[u8]) -> bool {
+    let resolver = |at: usize| frame.get(at..at + 4) == Some(RESOLVER.octets().as_slice());
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => !resolver(26) && !resolver(30),
+        Some([0x86, 0xdd]) => !matches!(frame.get(22..24), Some([0xfe, 0x80..=0xbf] | [0, 0])),
+        _ => true,
+    }
 }
 
 /// Whether a frame carries a reset from port 443.
