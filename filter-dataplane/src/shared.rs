@@ -7,14 +7,14 @@ use crate::pins::Pins;
 use crate::pod::Pod;
 use crate::sandboxes::{Prepared, Sandboxes};
 use crate::{Counters, Error, fail_point, listeners, sys};
-use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf};
 use filter_core::abi::{self, Rows, Sandbox, SandboxConfig};
 use filter_policy::Compiled;
 use std::collections::BTreeSet;
 use std::thread;
 
 /// Names of the shared maps, as in the kernel program.
-pub(crate) const SHARED: [&str; 14] = [
+pub(crate) const SHARED: [&str; 15] = [
     "SANDBOXES",
     "NODES",
     "COUNTERS",
@@ -24,6 +24,7 @@ pub(crate) const SHARED: [&str; 14] = [
     "CONNECTIONS",
     "CONNECTIONS_LOST",
     "LISTENERS",
+    "NEIGHBOURS",
     "TIME_WAIT",
     "PROTECTED",
     "PROTECTED_BLOCKS",
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     counters: Outer<Counts>,
     pub(crate) flows: FlowTables,
     strays: PerCpuArray<MapData, u64>,
+    /// MAC addresses, each in one word.
+    neighbours: Array<MapData, u64>,
     /// The protected prefixes of the daemon's namespace and of all sandboxes.
     pub(crate) protected: Living,
 }
@@ -69,6 +72,7 @@ impl Shared {
             counters: Outer::open(pins, "COUNTERS")?,
             flows: FlowTables::open(pins)?,
             strays: pinned(pins, "STRAYS", Map::PerCpuArray)?,
+            neighbours: pinned(pins, "NEIGHBOURS", Map::Array)?,
             protected: Living::open(
                 "PROTECTED",
                 pinned(pins, "PROTECTED", Map::LpmTrie)?,
@@ -200,6 +204,7 @@ impl Shared {
             })
         }));
         cleared.into_iter().collect::<Result<(), _>>()?;
+        self.neighbours.set(slot, 0, 0).map_err(Error::map("NEIGHBOURS"))?;
         held.iter().for_each(|held| self.sandboxes.give_up(held));
         Ok(())
     }

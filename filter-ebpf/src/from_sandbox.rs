@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::hand_over::{carry_on, hand_over};
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
-use crate::{DROP, NEXT, checksum, connections, emit, reject};
+use crate::{DROP, NEXT, checksum, connections, emit, neighbour, reject};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -61,6 +61,9 @@ extern "C" fn walk_from_sandbox(skb: *mut __sk_buff, cut: u32) -> i32 {
     };
     let verdict = if cut != 0 { checksum::deny(verdict) } else { checksum::judge(ctx, &frame, flow, verdict) };
     let verdict = flows::apply(slot, flow, Way::FromSandbox, verdict);
+    if matches!(verdict.reason, Reason::GatewayArp | Reason::GatewayNeighbour) {
+        neighbour::learn(flow, slot, 0);
+    }
     let mut action = NEXT;
     let verdict = if matches!(verdict.reason, Reason::SidecarUnavailable) {
         action = hand_over(skb, flow, config, slot);

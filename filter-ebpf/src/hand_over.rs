@@ -7,6 +7,7 @@
 //! the first segment on. Another's socket that is for the same addresses and ports is never given anything.
 
 use crate::maps::LISTENERS;
+use crate::neighbour;
 use crate::time_wait;
 use crate::tuple::{CURRENT_NETNS, Tuple, size};
 use crate::{DROP, NEXT};
@@ -34,6 +35,7 @@ pub extern "C" fn hand_over(skb: *mut __sk_buff, flow: *const Flow, sandbox: *co
     if !is_taken {
         return DROP;
     }
+    neighbour::learn(flow, slot, 1);
     // SAFETY: a field of the context that programs may write; the helper takes any device.
     unsafe {
         (*skb).mark = (*skb).mark & !sandbox.mark_mask | sandbox.capture_mark;

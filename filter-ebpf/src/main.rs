@@ -18,6 +18,7 @@ mod from_sandbox;
 mod hand_over;
 mod judged;
 mod maps;
+mod neighbour;
 mod own_socket;
 mod plain;
 #[cfg(feature = "record")]

@@ -10,7 +10,7 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, PerCpuArray, Ring
 use aya_ebpf::macros::btf_map;
 use core::arch::asm;
 use filter_core::abi::{
-    self, ConnectionKey, ConnectionValue, Event, FlowKey, FlowValue, LivingValue, PlacedSandbox, Rows, Sandbox,
+    self, ConnectionKey, ConnectionValue, Event, FlowKey, FlowValue, LivingValue, Mac, PlacedSandbox, Rows, Sandbox,
     SlotEntry,
 };
 use filter_core::packet::Flow;
@@ -93,6 +93,10 @@ pub static FLOWS: ArrayOfMaps<
 /// Where connections are handed to, by [`abi::listener`]. A listener that is closed is gone from here at once.
 #[btf_map]
 pub static LISTENERS: SockMap<{ abi::LISTENERS as usize }> = SockMap::new();
+
+/// Who speaks for the sandboxes of which something was handed over, by slot; nobody where nothing was.
+#[btf_map]
+pub static NEIGHBOURS: Array<Mac, { abi::MAX_SANDBOXES as usize }> = Array::new();
 
 /// The packet of this CPU that asks for a connection where there was one.
 #[btf_map]

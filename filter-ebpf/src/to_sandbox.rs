@@ -7,13 +7,13 @@ use crate::flows::{self, Way};
 use crate::frame::Frame;
 use crate::judged::{Judged, judged};
 use crate::plain::{InPlace, Policy};
-use crate::{DROP, NEXT, connections, emit};
+use crate::{DROP, NEXT, connections, emit, neighbour};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use filter_core::abi::Sandbox;
 use filter_core::decide::plain::{self, Head};
-use filter_core::decide_inbound;
+use filter_core::{Reason, decide_inbound};
 
 #[classifier]
 pub fn to_sandbox(ctx: TcContext) -> i32 {
@@ -62,6 +62,9 @@ extern "C" fn walk_to_sandbox(skb: *mut __sk_buff, mark: u32) -> i32 {
     let length = ctx.len();
     connections::account(slot, config, flow, Way::ToSandbox, verdict, length);
     emit::count_inbound(slot, verdict.reason, length);
+    if matches!(verdict.reason, Reason::GatewayArp | Reason::GatewayNeighbour) {
+        return neighbour::answer_for(skb, flow, slot);
+    }
     if verdict.reason.allows() {
         return NEXT;
     }

@@ -78,6 +78,7 @@ impl Arena {
                 ("net.ipv4.tcp_fastopen", "5"),
                 ("net.ipv4.ping_group_range", "0 2147483647"),
             ])?;
+            sandbox.is_given_up_soon(arena.world.host())?;
             if filter == Filter::Off {
                 relay::start(&sandbox, RELAY)?;
             }

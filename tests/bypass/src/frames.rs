@@ -1,6 +1,7 @@
 //! Frames made by hand, as a gateway takes them.
 
 use crate::target::{PORT, Target};
+use crate::witness::octets;
 use anyhow::Result;
 use std::net::IpAddr;
 use test_packets::{Frame, Offload, RawSocket, ip};
@@ -39,6 +40,20 @@ pub(crate) fn segment(target: &Target, to: IpAddr, flags: u8) -> Frame {
     packet(target, to, TCP, &[&header, target.canary.as_bytes()].concat())
 }
 
+/// A segment that asks for a connection to port 443, from one port after the other, whole with its checksum.
+pub(crate) fn connection(target: &Target, to: IpAddr, number: u16) -> Frame {
+    const SYN: u8 = 2;
+    let mut header = [0; 20];
+    header[..2].copy_from_slice(&(30_000 + number % 10_000).to_be_bytes());
+    header[2..4].copy_from_slice(&443_u16.to_be_bytes());
+    header[4..8].copy_from_slice(b"told");
+    header[12..16].copy_from_slice(&[5 << 4, SYN, 0xff, 0xff]);
+    let pseudo = [octets(target.own), octets(to), vec![0, TCP, 0, 20]].concat();
+    let sum = checksum(&[pseudo, header.to_vec()].concat());
+    header[16..18].copy_from_slice(&sum.to_be_bytes());
+    packet(target, to, TCP, &header)
+}
+
 /// The IP packet in a frame.
 pub(crate) fn inner(frame: &Frame) -> Vec<u8> {
     let mut bytes = frame.bytes();
@@ -69,11 +84,15 @@ fn complete(bytes: &mut [u8], network: usize) {
         return;
     }
     bytes[network + 10..network + 12].fill(0);
-    let pairs = bytes[network..end].chunks_exact(2);
-    let mut sum: u32 = pairs.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = checksum(&bytes[network..end]);
+    bytes[network + 10..network + 12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The Internet checksum (RFC 1071) of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    let sum = !u16::try_from(sum).unwrap_or_default();
-    bytes[network + 10..network + 12].copy_from_slice(&sum.to_be_bytes());
+    !u16::try_from(sum).unwrap_or_default()
 }

@@ -73,7 +73,8 @@ impl<'a> Witness<'a> {
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+/// An address as it is sent.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(four) => four.octets().to_vec(),
         IpAddr::V6(six) => six.octets().to_vec(),

@@ -236,6 +236,19 @@ impl Sandbox {
         node.wait_for_device("eth0")?;
         host.wait_for_device(device)
     }
+
+    /// Lets `host` give the sandbox up within two seconds when it does not answer for its addresses (`Documentation/networking/ip-sysctl.rst`,
+    /// `neigh/`).
+    pub fn is_given_up_soon(&self, host: &Node) -> Result<()> {
+        for family in ["ipv4", "ipv6"] {
+            let of = |time: &str| format!("net.{family}.neigh.{}.{time}", self.device);
+            let times =
+                [("base_reachable_time_ms", "500"), ("delay_first_probe_time", "1"), ("retrans_time_ms", "100")];
+            let times = times.map(|(time, value)| (of(time), value));
+            host.sysctls(&times.each_ref().map(|(time, value)| (time.as_str(), *value)))?;
+        }
+        Ok(())
+    }
 }
 
 impl Deref for Internet {

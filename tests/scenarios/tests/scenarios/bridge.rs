@@ -13,19 +13,19 @@ use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, Unpin, detach_links, ge
 use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Node, UdpProbe, wait_until};
 
-const BRIDGE_MAC: &str = "02:00:00:00:bb:01";
+pub(crate) const BRIDGE_MAC: &str = "02:00:00:00:bb:01";
 /// How soon a client must know that it was denied: long before any client's time-out.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A bridge with a gateway, and two sandboxes on it that are attached with nothing denied.
 pub(crate) struct Bridge {
     pub(crate) stage: Stage,
-    one: Node,
+    pub(crate) one: Node,
     two: Node,
 }
 
 impl Bridge {
-    fn new(name: &str) -> Result<Bridge> {
+    pub(crate) fn new(name: &str) -> Result<Bridge> {
         Bridge::with(name, "")
     }
 

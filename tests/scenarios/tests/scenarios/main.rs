@@ -39,6 +39,7 @@ mod rounds;
 mod run;
 mod run_clients;
 mod run_ends;
+mod silent;
 mod sockets;
 mod tap;
 mod tls;

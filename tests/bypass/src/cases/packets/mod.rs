@@ -17,6 +17,7 @@ mod other_protocols;
 mod overlapping_fragments;
 mod plain_datagram;
 mod routing_header;
+mod silent_neighbour;
 mod sixtofour;
 mod source_route;
 mod spoofed_mac;
@@ -62,6 +63,7 @@ pub(super) const CASES: &[Case] = &[
     icmp_errors::CASE,
     icmp_others::CASE,
     neighbour_messages::CASE,
+    silent_neighbour::CASE,
     well_known_ports::CASE,
     data_behind_the_packet::CASE,
     wrong_lengths::CASE,
