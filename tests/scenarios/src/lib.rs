@@ -18,6 +18,7 @@ mod probe;
 mod records;
 mod small;
 mod stage;
+mod tcx;
 mod traces;
 mod web;
 
@@ -30,6 +31,7 @@ pub use named::get_named;
 pub use probe::{Outcome, Probe, dns, dns_tcp, http, http_other, https, ping, udp};
 pub use small::Small;
 pub use stage::{Setup, Stage, document};
+pub use tcx::{has_tcx, kinds_of_hooks};
 pub use web::{NOWHERE, NOWHERE6, RESOLVER, Talk, Watch};
 
 /// How long something that must happen may take.

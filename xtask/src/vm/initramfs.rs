@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Modules that the tests' worlds are made of, with those of the machine itself first. One that a kernel has built in is left out.
-const WANTED: [&str; 22] = [
+const WANTED: [&str; 24] = [
     "virtio_pci",
     "virtiofs",
     "overlay",
@@ -20,6 +20,8 @@ const WANTED: [&str; 22] = [
     "bridge",
     "br_netfilter",
     "cls_bpf",
+    "cls_u32",
+    "act_mirred",
     "sch_ingress",
     "nf_tables",
     "nft_chain_nat",

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use test_packets::{Offload, RawSocket};
-use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, Unpin, detach_links, get_named, http, ping, udp};
+use test_scenarios::{Outcome, Probe, SOON, Setup, Stage, Unpin, detach_links, get_named, has_tcx, http, ping, udp};
 use test_world::internet::{GOOGLE, WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Node, UdpProbe, wait_until};
 
@@ -232,6 +232,9 @@ fn what_hands_over_on_the_bridge_is_restored() -> Result<()> {
 
 #[test]
 fn a_link_that_hands_over_on_the_bridge_is_restored() -> Result<()> {
+    if !has_tcx() {
+        return Ok(());
+    }
     let bridge = Bridge::with("bridgelink", "hook: tcx\n")?;
     let host = bridge.stage.world.host();
     bridge.stage.daemon.apply(

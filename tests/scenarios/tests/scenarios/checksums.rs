@@ -27,7 +27,8 @@ fn answers_have_right_checksums_also_when_a_device_completes_them() -> Result<()
             }
             check(&frame).with_context(|| format!("{probe}, offload {offload}, {left:?}: {frame:02x?}"))?;
         }
-        assert_eq!(promised, if offload { 4 } else { 0 }, "checksums that were left to the device");
+        // How many there are is the kernel's affair: before Linux 6.2 it completes some on the way.
+        assert_eq!(promised > 0, offload, "{promised} checksums were left to the device");
     }
     Ok(())
 }

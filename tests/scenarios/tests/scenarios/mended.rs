@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use filter_ctl::api::{Line, Notice, NoticeKind, State};
 use std::fs;
 use std::net::IpAddr;
-use test_scenarios::{SOON, Setup, Stage, http};
+use test_scenarios::{SOON, Setup, Stage, http, kinds_of_hooks};
 use test_world::internet::WEB;
 use test_world::{Process, wait_until};
 
@@ -36,7 +36,8 @@ fn told(watch: &Process, kind: NoticeKind, act: impl Fn() -> Result<()>) -> Resu
 
 #[test]
 fn a_link_that_is_put_back_and_a_device_that_vanishes_are_told() -> Result<()> {
-    for (hook, kind) in [("tcx", NoticeKind::Link), ("clsact", NoticeKind::Filter)] {
+    for hook in kinds_of_hooks() {
+        let kind = if *hook == "tcx" { NoticeKind::Link } else { NoticeKind::Filter };
         let stage = Stage::with("mended", &Setup { config: &format!("hook: {hook}\n"), ..Setup::default() })?;
         let b = stage.world.sandbox("b")?;
         stage.apply(&stage.a, DENY)?;
@@ -45,7 +46,7 @@ fn a_link_that_is_put_back_and_a_device_that_vanishes_are_told() -> Result<()> {
         let remove = || {
             let links = stage.daemon.links()?;
             let link = links.iter().find(|link| link.contains("from_sandbox")).context("no link")?;
-            if hook == "tcx" {
+            if *hook == "tcx" {
                 return fs::remove_file(link).context("the link");
             }
             stage.world.host().run(&["tc", "filter", "del", "dev", "veth-a", "ingress"])?.ok().map(drop)
@@ -85,7 +86,7 @@ fn rules_and_a_sidecar_that_are_replaced_are_told() -> Result<()> {
 
 #[test]
 fn what_is_put_back_on_a_bridge_is_told() -> Result<()> {
-    for hook in ["tcx", "clsact"] {
+    for hook in kinds_of_hooks() {
         let Bridge { stage, .. } = &Bridge::with("bridgetold", &format!("hook: {hook}\n"))?;
         // The program is on the bridge while the policy of a port has names.
         stage.daemon.apply(&format!(
@@ -95,14 +96,14 @@ fn what_is_put_back_on_a_bridge_is_told() -> Result<()> {
         let links = stage.daemon.links()?;
         let pin = links.iter().find(|link| link.contains("/bridge-")).context("the bridge has no link")?;
         let filters = || stage.world.host().run(&["tc", "filter", "show", "dev", "br0", "ingress"])?.ok();
-        let is_there = || match hook {
+        let is_there = || match *hook {
             "tcx" => anyhow::Ok(fs::exists(pin)?),
             _ => Ok(filters()?.stdout.contains("from_bridge")),
         };
         ensure!(is_there()?, "{hook}: {links:?}");
         let watch = stage.daemon.ctl_start(&["watch"])?;
         let told = told(&watch, NoticeKind::Bridge, || {
-            if hook == "tcx" {
+            if *hook == "tcx" {
                 return fs::remove_file(pin).context("the link");
             }
             stage.world.host().run(&["tc", "filter", "del", "dev", "br0", "ingress"])?.ok().map(drop)
@@ -116,7 +117,7 @@ fn what_is_put_back_on_a_bridge_is_told() -> Result<()> {
 /// They are found before anybody can watch: the log tells of them, and they are counted.
 #[test]
 fn hooks_that_outlive_the_state_directory_are_told() -> Result<()> {
-    for hook in ["tcx", "clsact"] {
+    for hook in kinds_of_hooks() {
         let config = format!("hook: {hook}\nmetrics: {{}}\n");
         let mut stage = Stage::with("lost", &Setup { config: &config, ..Setup::default() })?;
         let orphans = |stage: &Stage| anyhow::Ok(sum(&scrape(stage)?, "reconciliations_total", &["orphan"]));

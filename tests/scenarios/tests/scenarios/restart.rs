@@ -3,7 +3,7 @@
 use anyhow::Result;
 use filter_core::Reason::{AddressDenied, AllowedByList};
 use filter_ctl::api::{Change, State};
-use test_scenarios::{SOON, Setup, Small, Stage, document, http, ping, udp};
+use test_scenarios::{SOON, Setup, Small, Stage, document, http, kinds_of_hooks, ping, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR, WEB6, WEB6_NEIGHBOUR};
 use test_world::{Live, wait_until};
 
@@ -144,7 +144,7 @@ fn records_outlive_many_restarts() -> Result<()> {
 
 #[test]
 fn hooks_whose_record_was_removed_go_on_enforcing_until_they_are_detached() -> Result<()> {
-    for hook in ["tcx", "clsact"] {
+    for hook in kinds_of_hooks() {
         let mut stage = Stage::with("orphan", &Setup { config: &format!("hook: {hook}\n"), ..Setup::default() })?;
         let b = stage.world.sandbox("b")?;
         stage.apply(&b, POLICY)?;

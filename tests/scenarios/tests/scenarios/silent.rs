@@ -81,7 +81,7 @@ fn nothing_is_told_to_whom_a_silent_sandbox_wanted() -> Result<()> {
 }
 
 #[test]
-fn nor_by_a_silent_port_of_a_bridge() -> Result<()> {
+fn a_silent_port_of_a_bridge_makes_the_host_tell_nobody_either() -> Result<()> {
     let bridge = Bridge::new("silentport")?;
     bridge.stage.daemon.apply(
         "version: 1\nid: port2\nattach: { interface: port2 }\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\

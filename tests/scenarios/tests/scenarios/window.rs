@@ -3,7 +3,7 @@
 use crate::clsact::Flood;
 use anyhow::Result;
 use filter_ctl::api::Applied;
-use test_scenarios::{SOON, Setup, Stage, document, http, udp};
+use test_scenarios::{SOON, Setup, Stage, document, http, kinds_of_hooks, udp};
 use test_world::internet::{WEB, WEB_NEIGHBOUR};
 use test_world::wait_until;
 
@@ -15,7 +15,7 @@ fn warns(applied: &Applied) -> bool {
 
 #[test]
 fn a_device_that_is_down_lets_nothing_out_before_its_program_judges() -> Result<()> {
-    for hook in ["tcx", "clsact"] {
+    for hook in kinds_of_hooks() {
         let stage =
             Stage::with(&format!("down{hook}"), &Setup { config: &format!("hook: {hook}\n"), ..Setup::default() })?;
         let (a, host) = (&stage.a, stage.world.host());
