@@ -27,7 +27,7 @@ fn answers_have_right_checksums_also_when_a_device_completes_them() -> Result<()
             }
             check(&frame).with_context(|| format!("{probe}, offload {offload}, {left:?}: {frame:02x?}"))?;
         }
-        // How many there are is the kernel's affair: before Linux 6.2 it completes some on the way.
+        // Before Linux 6.2 not all of them are: 6.1 leaves one of the four.
         assert_eq!(promised > 0, offload, "{promised} checksums were left to the device");
     }
     Ok(())
