@@ -130,6 +130,8 @@ impl Console {
             self.suites.push(Told { verdict, passed, failed });
         } else if line.starts_with("test ") && line.ends_with(" ok") {
             self.counted.0 += 1;
+        } else if line.starts_with("SKIPPED:") {
+            eprintln!("   {line}");
         } else if line.ends_with("FAILED") {
             // What a test has written may stand between its name and this.
             self.counted.1 += usize::from(!line.starts_with("test result"));

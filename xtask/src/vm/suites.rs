@@ -55,6 +55,10 @@ pub(crate) fn build(only: Option<&str>, tests: &Tests<'_>) -> Result<Suites> {
             Tests::Named(part) => words.push((*part).to_owned()),
             Tests::Few | Tests::Chosen | Tests::Whole => {}
         }
+        if test == SCENARIOS {
+            // So that what they left out is told.
+            words.push("--show-output".to_owned());
+        }
         plan.commands.push(Command {
             name: test.to_owned(),
             words,

@@ -30,6 +30,7 @@ fn attempt(target: &Target) -> Result<()> {
     run(&silence)?;
     let began = Instant::now();
     let tried = (0..u16::MAX).take_while(|_| began.elapsed() < WHILE).try_for_each(|number| {
+        // The pace of the attack: nothing is waited for.
         thread::sleep(Duration::from_millis(100));
         frames::send(target, &[connection(target, target.denied, number)])
     });
