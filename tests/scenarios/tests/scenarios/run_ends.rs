@@ -47,14 +47,22 @@ fn an_interrupt_from_a_terminal_comes_once() -> Result<()> {
 }
 
 /// A shell with job control starts the command of the arguments, which repeats what it hears. It is stopped from the terminal and goes on.
-const STOPPED: &str = "import os, pty, shlex, sys\npid, terminal = pty.fork()\n\
-                       if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\nseen = b''\n\
-                       def until(what):\n    global seen\n    while what not in seen: seen += os.read(terminal, 4096)\n    \
-                       seen = seen.split(what, 1)[1]\n\
+/// What is typed before each of its processes has stopped may be read by either.
+const STOPPED: &str = "import glob, os, pty, shlex, signal, sys, time\npid, terminal = pty.fork()\n\
+                       if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\nwhole, at = b'', 0\n\
+                       def late(*_): sys.exit(f'waited in vain after {whole[:at]}; came: {whole[at:]}')\n\
+                       signal.signal(signal.SIGALRM, late); signal.alarm(40)\n\
+                       def until(what):\n    global whole, at\n    while what not in whole[at:]: whole += os.read(terminal, 4096)\n    \
+                       at = whole.index(what, at) + len(what)\n\
                        def say(what): os.write(terminal, what)\n\
-                       say(b'stty -echo; PS1=; echo be; echo gun\\n'); until(b'gun')\n\
+                       def states(group):\n    for stat in glob.glob('/proc/[0-9]*/stat'):\n        \
+                       try: fields = open(stat).read().rsplit(')', 1)[1].split()\n        except OSError: continue\n        \
+                       if int(fields[2]) == group: yield fields[0]\n\
+                       say(b\"stty -echo; PS1=; echo be''gun\\n\"); until(b'begun')\n\
                        say(shlex.join(sys.argv[1:]).encode() + b'\\n'); until(b'ready')\n\
-                       say(b'one\\n'); until(b'heard one')\nsay(b'\\x1a'); until(b'Stopped')\n\
+                       say(b'one\\n'); until(b'heard one')\n\
+                       group = os.tcgetpgrp(terminal); say(b'\\x1a'); until(b'Stopped')\n\
+                       while set(states(group)) != {'T'}: time.sleep(0.01)\n\
                        say(b'echo shell\\n'); until(b'shell')\nsay(b'fg\\n'); say(b'two\\n'); until(b'heard two')\n\
                        say(b'\\x04'); say(b'echo ended $?\\n'); until(b'ended 7')\nsay(b'exit\\n')";
 
@@ -66,7 +74,7 @@ fn a_command_is_stopped_from_a_terminal_and_goes_on() -> Result<()> {
         let command = words(&stage, mode, &[], &["sh", "-c", repeats])?;
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let ended = stage.world.host().run_within(LIMIT, &[&["python3", "-c", STOPPED][..], &command].concat())?;
-        ensure!(ended.code() == Some(0), "{mode:?}: {ended:?}");
+        ensure!(ended.code() == Some(0), "{mode:?}: {}", ended.stderr);
         nothing_is_left(&stage)?;
     }
     Ok(())
