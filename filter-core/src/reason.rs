@@ -139,6 +139,8 @@ reasons! {
     SidecarUnavailable = 53, "sidecar-unavailable";
     /// A rule or a proxy of the policy is to have a hand in this connection, and is not enforced yet.
     NotEnforced = 54, "not-enforced";
+    /// The gateway asks for the MAC address of a sandbox that has ended: the sandbox never sees it.
+    SealedNeighbour = 55, "sealed-neighbour";
 
     /// A packet towards the sandbox that is no answer to what it may reach, and that nobody who may has opened.
     InboundDenied = 60, "inbound-denied";

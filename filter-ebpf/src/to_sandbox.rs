@@ -65,6 +65,12 @@ extern "C" fn walk_to_sandbox(skb: *mut __sk_buff, mark: u32) -> i32 {
     if matches!(verdict.reason, Reason::GatewayArp | Reason::GatewayNeighbour) {
         return neighbour::answer_for(skb, flow, slot);
     }
+    if verdict.reason == Reason::SealedNeighbour {
+        let answered = neighbour::answer_for(skb, flow, slot);
+        if answered != NEXT {
+            return answered;
+        }
+    }
     if verdict.reason.allows() {
         return NEXT;
     }

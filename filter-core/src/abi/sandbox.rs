@@ -183,7 +183,7 @@ impl SandboxFlags {
     pub const CHECK_MAC: u32 = 1 << 1;
     /// DHCP and router solicitation with the gateway pass.
     pub const DHCP: u32 = 1 << 2;
-    /// The sandbox has ended: nothing passes, ARP and neighbour discovery included.
+    /// The sandbox has ended: nothing passes but what tells its gateway alone of its MAC address.
     pub const SEALED: u32 = 1 << 3;
     /// Denied packets from the sandbox are answered.
     pub const REJECT: u32 = 1 << 4;

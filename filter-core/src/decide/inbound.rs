@@ -23,7 +23,7 @@ pub fn decide_inbound<S: Source, T: Steps>(
     tables: &T,
 ) -> Verdict {
     if sandbox.flags & SandboxFlags::SEALED != 0 {
-        return Verdict::unasked(Reason::Sealed);
+        return Verdict::unasked(sealed(frame, flow, sandbox, tables));
     }
     if let Err(reason) = tables.parse(frame, flow) {
         return Verdict::unasked(reason);
@@ -35,6 +35,16 @@ pub fn decide_inbound<S: Source, T: Steps>(
         return verdict;
     }
     from_remote(frame, flow, sandbox, tables)
+}
+
+/// Nothing reaches a sandbox that has ended; the gateway's questions are told apart, which somebody else may answer.
+#[inline(always)]
+fn sealed<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Reason {
+    let about_link = tables.parse(frame, flow).map_or_else(Some, |()| tables.receiver(frame, flow, sandbox));
+    match about_link {
+        Some(Reason::GatewayArp | Reason::GatewayNeighbour) => Reason::SealedNeighbour,
+        _ => Reason::Sealed,
+    }
 }
 
 /// The verdict on a packet of one of the filter's own sockets.

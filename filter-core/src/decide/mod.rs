@@ -91,7 +91,7 @@ impl Verdict {
 #[inline(always)]
 pub fn decide<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Verdict {
     if sandbox.flags & SandboxFlags::SEALED != 0 {
-        return Verdict::unasked(Reason::Sealed);
+        return Verdict::unasked(sealed(frame, flow, sandbox, tables));
     }
     if let Err(reason) = tables.parse(frame, flow) {
         return Verdict::unasked(reason);
@@ -110,6 +110,18 @@ pub fn decide<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &Sandbox
         return Verdict { reason: Reason::DestinationMac, change: FlowChange::None, ..verdict };
     }
     verdict
+}
+
+/// Nothing leaves a sandbox that has ended but what tells its gateway alone of its MAC address: the host, which may still be ending
+/// connections, would otherwise tell others that it is not to be found.
+#[inline(always)]
+fn sealed<S: Source, T: Steps>(frame: &S, flow: &mut Flow, sandbox: &SandboxConfig, tables: &T) -> Reason {
+    let about_link = tables.parse(frame, flow).map_or_else(Some, |()| tables.sender(frame, flow, sandbox));
+    let to_gateway = flow.destination_mac == sandbox.gateway_mac.bytes();
+    match about_link {
+        Some(reason @ (Reason::GatewayArp | Reason::GatewayNeighbour)) if to_gateway => reason,
+        _ => Reason::Sealed,
+    }
 }
 
 /// Whether the sandbox may send from the packet's source MAC and IP address. A denial that comes before this check may be

@@ -158,7 +158,7 @@ impl Row {
 
 fn usually_told(reason: Reason) -> Told {
     match reason {
-        Reason::Sealed | Reason::TruncatedFrame => Told::Nothing,
+        Reason::TruncatedFrame => Told::Nothing,
         Reason::Ethertype | Reason::Vlan => Told::Link,
         Reason::MalformedIp
         | Reason::SourceRoute

@@ -212,7 +212,7 @@ fn sealed() -> Vec<Row> {
     vec![
         towards("ended, an answer", Ended, tcp_from(WEB, 443, SYN_ACK), Sealed),
         towards("ended, own mark", Ended, tcp_from(HOST, 443, 2), Sealed).mark(OWN),
-        towards("ended, arp", Ended, other(0x0806, &[0; 28]).link_from(GATEWAY_MAC), Sealed),
+        towards("ended, arp", Ended, other(0x0806, &[0; 28]).link_from(GATEWAY_MAC), Sealed).told(Told::Link),
         towards("ended, packet of a flow", Ended, tcp_from(HOST, 443, ACK), Sealed)
             .mark(OWN)
             .known(flow(HOST, 443, 6), MARKED),

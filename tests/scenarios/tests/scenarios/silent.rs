@@ -7,10 +7,13 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use test_scenarios::{SOON, Setup, Stage};
 use test_world::internet::{WEB, WEB6};
-use test_world::{Dnsmasq, Node};
+use test_world::{Dnsmasq, Node, wait_until};
 
 const NOWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 99)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x99))];
+/// The addresses of who is at the port.
+const BRIDGED: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 51, 101, 2)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xa0ff, 0, 0, 0, 0, 2))];
 const POLICY: &str = r#"denyOut: ["0.0.0.0/0"], allowOut: ["allowed.test"]"#;
 
 fn stage(name: &str) -> Result<(Stage, Dnsmasq)> {
@@ -21,6 +24,16 @@ fn stage(name: &str) -> Result<(Stage, Dnsmasq)> {
     let resolver = stage.world.internet().dnsmasq(&[RESOLVER.into()], &records)?;
     stage.apply(&stage.a, POLICY)?;
     Ok((stage, resolver))
+}
+
+/// A sandbox at the port of a bridge.
+fn bridge(name: &str) -> Result<Bridge> {
+    let bridge = Bridge::new(name)?;
+    bridge.stage.daemon.apply(
+        "version: 1\nid: port2\nattach: { interface: port2 }\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
+         network: { denyOut: [\"0.0.0.0/0\"], allowOut: [example.test] }\n",
+    )?;
+    Ok(bridge)
 }
 
 /// What a sandbox knows of its gateway it knows for good, and it says nothing of itself any more.
@@ -82,14 +95,69 @@ fn nothing_is_told_to_whom_a_silent_sandbox_wanted() -> Result<()> {
 
 #[test]
 fn a_silent_port_of_a_bridge_makes_the_host_tell_nobody_either() -> Result<()> {
-    let bridge = Bridge::new("silentport")?;
-    bridge.stage.daemon.apply(
-        "version: 1\nid: port2\nattach: { interface: port2 }\naddresses: [198.51.101.2, \"2001:db8:a0ff::2\"]\n\
-         network: { denyOut: [\"0.0.0.0/0\"], allowOut: [example.test] }\n",
-    )?;
+    let bridge = bridge("silentport")?;
     let gateways = ["198.51.101.1", "2001:db8:a0ff::1"].map(|text| text.parse().expect("an address"));
     silence(&bridge.one, &gateways, BRIDGE_MAC)?;
     is_served_in_silence(&bridge.stage, &bridge.one, "br0")
+}
+
+/// A sandbox is deleted while it has connections, and where these were to, nobody is told of it.
+fn is_deleted_in_silence(stage: &Stage, id: &str, sandbox: &Node, device: &str, own: [IpAddr; 2]) -> Result<()> {
+    let host = stage.world.host();
+    let mut wire = host.sniff("up0")?;
+    let connect = |to| sandbox.within(move || TcpStream::connect_timeout(&SocketAddr::new(to, 443), SOON))?.context(to);
+    let _open = NOWHERE.into_iter().map(connect).collect::<Result<Vec<_>>>()?;
+    forget(host, device)?;
+    stage.daemon.delete(id)?;
+    for address in own {
+        // The host asks as soon as it ends the connection, and knows more a moment later.
+        let known = || Ok::<_, anyhow::Error>(host.ip(&format!("neighbour show to {address}"))?.stdout);
+        let has_asked = || known().is_ok_and(|known| !known.trim().is_empty() && !known.contains("INCOMPLETE"));
+        ensure!(wait_until(SOON, has_asked), "{address}: {}", known()?);
+        let told = wire.frames(is_of_a_client)?;
+        ensure!(told.is_empty(), "{NOWHERE:?} are told: {told:02x?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_told_to_whom_a_deleted_sandbox_was_connected() -> Result<()> {
+    let (stage, _resolver) = stage("deleted")?;
+    let a = &stage.a;
+    is_deleted_in_silence(&stage, "a", a, &a.device, [a.v4.into(), a.v6.into()])
+}
+
+#[test]
+fn nothing_is_told_to_whom_a_deleted_sandbox_at_a_bridge_was_connected() -> Result<()> {
+    let bridge = bridge("deletedport")?;
+    is_deleted_in_silence(&bridge.stage, "port2", &bridge.one, "br0", BRIDGED)
+}
+
+#[test]
+fn nothing_goes_elsewhere_once_a_device_is_gone() -> Result<()> {
+    let (stage, _resolver) = stage("gone")?;
+    let (a, host) = (&stage.a, stage.world.host());
+    // What is not for a device that is there would go by the default route.
+    host.ip("route del unreachable 198.51.100.0/24")?;
+    host.ip("-6 route del unreachable 2001:db8:a000::/40")?;
+    let mut wire = host.sniff("up0")?;
+    let connect = |to| a.within(move || TcpStream::connect_timeout(&SocketAddr::new(to, 443), SOON))?.context(to);
+    let open = NOWHERE.into_iter().map(connect).collect::<Result<Vec<_>>>()?;
+    host.ip(&format!("link del {}", a.device))?;
+    // Each is ended, and tries again and again to say so.
+    let tries = |left: &str| left.lines().filter(|line| line.contains("FIN-WAIT-1")).filter_map(tries).min();
+    let left = || Ok::<_, anyhow::Error>(host.run(&["ss", "-Htano", "sport", "=", ":443"])?.stdout);
+    let has_tried =
+        || left().is_ok_and(|left| left.lines().count() == open.len() && tries(&left).is_some_and(|tries| tries > 1));
+    ensure!(wait_until(SOON, has_tried), "{}", left()?);
+    let told = wire.frames(is_of_a_client)?;
+    ensure!(told.is_empty(), "the uplink is told: {told:02x?}");
+    Ok(())
+}
+
+/// How often a socket has repeated what it says: the last of `timer:(on,TIME,COUNT)`.
+fn tries(line: &str) -> Option<u32> {
+    line.split_once("timer:(")?.1.split(')').next()?.rsplit(',').next()?.parse().ok()
 }
 
 #[test]
