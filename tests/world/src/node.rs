@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const NETNS_DIR: &str = "/run/netns";
 
 /// How long [`Node::run`] lets a program run.
-const RUN_LIMIT: Duration = Duration::from_secs(10);
+const RUN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A network namespace. It is removed with the [`crate::World`] that made it; after that every use is an error.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl Node {
         command
     }
 
-    /// Runs a program to its end, at most ten seconds; see [`Node::run_within`].
+    /// Runs a program to its end, at most half a minute; see [`Node::run_within`].
     pub fn run(&self, words: &[&str]) -> Result<Output> {
         self.run_within(RUN_LIMIT, words)
     }
