@@ -41,6 +41,11 @@ impl Sniffer {
         Ok(self.frames.iter().map(Vec::as_slice).filter(|frame| predicate(frame)).collect())
     }
 
+    /// Those of [`Sniffer::frames`] that carry an untagged IP packet to or from one of these addresses.
+    pub fn frames_with(&mut self, ends: &[IpAddr]) -> Result<Vec<&[u8]>> {
+        self.frames(|frame| addresses(frame).is_some_and(|(from, to)| ends.contains(&from) || ends.contains(&to)))
+    }
+
     /// How many of [`Sniffer::frames`] there are.
     pub fn count(&mut self, predicate: impl Fn(&[u8]) -> bool) -> Result<usize> {
         Ok(self.frames(predicate)?.len())

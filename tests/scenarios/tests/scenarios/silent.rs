@@ -1,7 +1,7 @@
 //! Sandboxes that do not answer when the host asks for their MAC address, while the host has something for them.
 
 use crate::bridge::{BRIDGE_MAC, Bridge};
-use crate::tls::{RESOLVER, is_of_a_client};
+use crate::tls::RESOLVER;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -70,7 +70,7 @@ fn is_served_in_silence(stage: &Stage, sandbox: &Node, device: &str) -> Result<(
     for to in NOWHERE {
         forget(host, device)?;
         let opened = sandbox.within(|| TcpStream::connect_timeout(&SocketAddr::new(to, 443), SOON))?;
-        let told = wire.frames(is_of_a_client)?;
+        let told = wire.frames_with(&NOWHERE)?;
         ensure!(told.is_empty(), "{to} is told: {told:02x?}");
         let mut open = opened.with_context(|| format!("{to}: what the host said has not arrived"))?;
         // What the host says next finds that it has forgotten the sandbox.
@@ -78,7 +78,7 @@ fn is_served_in_silence(stage: &Stage, sandbox: &Node, device: &str) -> Result<(
         open.set_read_timeout(Some(SOON))?;
         open.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
         let refused = open.read_to_end(&mut Vec::new());
-        let told = wire.frames(is_of_a_client)?;
+        let told = wire.frames_with(&NOWHERE)?;
         ensure!(told.is_empty(), "{to} is told: {told:02x?}");
         refused.with_context(|| format!("{to}: the refusal has not arrived"))?;
     }
@@ -114,7 +114,7 @@ fn is_deleted_in_silence(stage: &Stage, id: &str, sandbox: &Node, device: &str, 
         let known = || Ok::<_, anyhow::Error>(host.ip(&format!("neighbour show to {address}"))?.stdout);
         let has_asked = || known().is_ok_and(|known| !known.trim().is_empty() && !known.contains("INCOMPLETE"));
         ensure!(wait_until(SOON, has_asked), "{address}: {}", known()?);
-        let told = wire.frames(is_of_a_client)?;
+        let told = wire.frames_with(&NOWHERE)?;
         ensure!(told.is_empty(), "{NOWHERE:?} are told: {told:02x?}");
     }
     Ok(())
@@ -150,7 +150,7 @@ fn nothing_goes_elsewhere_once_a_device_is_gone() -> Result<()> {
     let has_tried =
         || left().is_ok_and(|left| left.lines().count() == open.len() && tries(&left).is_some_and(|tries| tries > 1));
     ensure!(wait_until(SOON, has_tried), "{}", left()?);
-    let told = wire.frames(is_of_a_client)?;
+    let told = wire.frames_with(&NOWHERE)?;
     ensure!(told.is_empty(), "the uplink is told: {told:02x?}");
     Ok(())
 }
