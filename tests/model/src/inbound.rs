@@ -5,7 +5,9 @@ use crate::neighbour::{
     ADVERTISEMENT, ROUTER_ADVERTISEMENT, SOLICITATION, advertises_router, to_sandbox as neighbour_to,
 };
 use crate::packet::{Body, Packet, parse};
-use crate::reason::{GATEWAY_ARP, GATEWAY_DHCP, GATEWAY_NEIGHBOUR, INBOUND, INBOUND_DENIED, OWN_SOCKET, SEALED};
+use crate::reason::{
+    GATEWAY_ARP, GATEWAY_DHCP, GATEWAY_NEIGHBOUR, INBOUND, INBOUND_DENIED, OWN_SOCKET, SEALED, SEALED_NEIGHBOUR,
+};
 use crate::transport::Transport;
 use crate::{Host, Outcome, Sandbox, address, arp, dhcp, lists, quote};
 
@@ -21,9 +23,14 @@ pub fn to_sandbox(sandbox: &Sandbox, host: &Host, mark: u32, frame: &[u8]) -> Ou
 }
 
 fn reason(sandbox: &Sandbox, host: &Host, mark: u32, bytes: &[u8]) -> u8 {
-    if sandbox.sealed {
-        return SEALED;
+    match as_if_open(sandbox, host, mark, bytes) {
+        GATEWAY_ARP | GATEWAY_NEIGHBOUR if sandbox.sealed => SEALED_NEIGHBOUR,
+        _ if sandbox.sealed => SEALED,
+        reason => reason,
     }
+}
+
+fn as_if_open(sandbox: &Sandbox, host: &Host, mark: u32, bytes: &[u8]) -> u8 {
     let frame = match parse(bytes) {
         Ok(frame) => frame,
         Err(reason) => return reason,

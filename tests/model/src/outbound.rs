@@ -20,9 +20,12 @@ pub fn from_sandbox(sandbox: &Sandbox, host: &Host, frame: &[u8]) -> Outcome {
 }
 
 fn reason(sandbox: &Sandbox, host: &Host, bytes: &[u8]) -> u8 {
-    if sandbox.sealed {
-        return SEALED;
-    }
+    let reason = as_if_open(sandbox, host, bytes);
+    let is_about_itself = matches!(reason, GATEWAY_ARP | GATEWAY_NEIGHBOUR) && bytes.starts_with(&sandbox.gateway_mac);
+    if sandbox.sealed && !is_about_itself { SEALED } else { reason }
+}
+
+fn as_if_open(sandbox: &Sandbox, host: &Host, bytes: &[u8]) -> u8 {
     let frame = match parse(bytes) {
         Ok(frame) => frame,
         Err(reason) => return reason,

@@ -42,5 +42,6 @@ reasons! {
     ADDRESS_DENIED = 40, "The deny list covers the address.";
     SEALED = 52, "The sandbox has ended.";
     SIDECAR_UNAVAILABLE = 53, "The connection is the sidecar's to carry, and there is none.";
+    SEALED_NEIGHBOUR = 55, "The gateway asks for a sandbox that has ended.";
     INBOUND_DENIED = 60, "Nobody asked for it.";
 }
